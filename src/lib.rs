@@ -1,0 +1,1 @@
+//! A durable, tiered, append-only log for Tokio apps.

@@ -1,0 +1,111 @@
+//! Numbers and names that must not be mixed up, each its own type.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+        )]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+
+        impl $name {
+            /// The first one.
+            pub const ZERO: Self = Self(0);
+
+            /// The bare number.
+            pub const fn get(self) -> u64 {
+                self.0
+            }
+
+            /// The one that is `n` further on.
+            ///
+            /// # Panics
+            /// When the number would leave 64 bits, which no log reaches: it would be a broken
+            /// invariant, and going on would assign numbers twice.
+            #[must_use]
+            pub const fn plus(self, n: u64) -> Self {
+                match self.0.checked_add(n) {
+                    Some(sum) => Self(sum),
+                    None => panic!("a log number left 64 bits"),
+                }
+            }
+
+            /// How far this one is beyond `earlier`; 0 where it is not beyond it.
+            pub const fn since(self, earlier: Self) -> u64 {
+                self.0.saturating_sub(earlier.0)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+number! {
+    /// The position of a record in its stream: 0, 1, 2, … without gaps.
+    Offset
+}
+number! {
+    /// The number of a segment in its stream. Never used twice, not even after a truncation.
+    SegmentNo
+}
+number! {
+    /// The ownership of a log: each open for writing takes the next one.
+    Epoch
+}
+number! {
+    /// The life of a stream's tail: each restart and each truncation takes the next one, so that
+    /// what was said about an offset before is never taken to be about what stands there now.
+    Incarnation
+}
+
+macro_rules! identity {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl $name {
+            /// A new one, unlike every other.
+            #[must_use]
+            pub fn generate() -> Self {
+                Self(Uuid::now_v7())
+            }
+
+            /// The sixteen bytes that stand in files.
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
+
+            /// From the sixteen bytes that stand in files.
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0.as_simple(), f)
+            }
+        }
+    };
+}
+
+identity! {
+    /// Which log a file belongs to. It stands in every file of the log.
+    LogId
+}
+identity! {
+    /// Which stream a segment belongs to; names live in the manifest only.
+    StreamId
+}

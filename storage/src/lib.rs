@@ -1,0 +1,10 @@
+//! What tierlog keeps on disk: the codecs of every file, the segment files, the manifest, and the
+//! decisions of recovery.
+//!
+//! Everything here is synchronous and knows nothing of actors. The file system is reached through
+//! [`disk::Disk`] alone.
+
+pub mod disk;
+pub mod ids;
+
+pub use ids::{Epoch, Incarnation, LogId, Offset, SegmentNo, StreamId};
