@@ -4,7 +4,12 @@
 //! Everything here is synchronous and knows nothing of actors. The file system is reached through
 //! [`disk::Disk`] alone.
 
+pub mod crc;
 pub mod disk;
+pub mod error;
 pub mod ids;
+pub mod layout;
+pub mod varint;
 
+pub use error::{Damage, Result, StorageError};
 pub use ids::{Epoch, Incarnation, LogId, Offset, SegmentNo, StreamId};
