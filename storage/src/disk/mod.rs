@@ -17,6 +17,11 @@ use std::{ffi::OsString, fmt, io, path::Path, sync::Arc};
 
 use bytes::Bytes;
 
+mod map;
+mod real;
+
+pub use real::RealDisk;
+
 /// A shared open file. Dropping the last one closes it and syncs nothing.
 pub type SharedFile = Arc<dyn DiskFile>;
 
