@@ -4,11 +4,13 @@
 //! Everything here is synchronous and knows nothing of actors. The file system is reached through
 //! [`disk::Disk`] alone.
 
+pub mod claims;
 pub mod crc;
 pub mod disk;
 pub mod error;
 pub mod ids;
 pub mod layout;
+pub mod segment;
 pub mod varint;
 
 pub use error::{Damage, Result, StorageError};

@@ -1,0 +1,3 @@
+//! Segment files.
+
+pub mod file;
