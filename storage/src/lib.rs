@@ -9,6 +9,7 @@ pub mod disk;
 pub mod error;
 pub mod ids;
 pub mod layout;
+pub mod segment;
 pub mod varint;
 
 pub use error::{Damage, Result, StorageError};
