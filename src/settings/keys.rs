@@ -1,0 +1,146 @@
+//! The table of keys. What `set`, files, the environment, `config` and the docs know of a setting
+//! comes from here, so that none of them can know another one.
+
+use super::text::Value;
+use super::{Settings, SettingsError};
+
+/// One key, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SettingKey {
+    /// The key, as it stands in a file and in `--set`.
+    pub name: &'static str,
+    /// The value it has when nobody sets it.
+    pub default: &'static str,
+    /// What it decides.
+    pub meaning: &'static str,
+}
+
+/// One key, with the way into [`Settings`].
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    pub(super) show: fn(&Settings) -> String,
+    pub(super) set: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+macro_rules! table {
+    ($($name:ident = $default:literal, $meaning:literal;)*) => {
+        pub(super) const KEYS: &[SettingKey] = &[$(SettingKey {
+            name: stringify!($name),
+            default: $default,
+            meaning: $meaning,
+        }),*];
+
+        pub(super) const TABLE: &[Entry] = &[$(Entry {
+            name: stringify!($name),
+            show: |settings| Value::show(&settings.$name),
+            set: |settings, text| {
+                settings.$name = Value::parse(text)?;
+                Ok(())
+            },
+        }),*];
+    };
+}
+
+table! {
+    data = "./tierlog-data", "directory that holds the log";
+    hot_budget = "unlimited", "disk that segments may take in all, or `unlimited`";
+    segment_size = "64MiB", "a segment is sealed when it has grown to this size";
+    segment_age = "never", "a segment is sealed when its first record is this old, or `never`";
+    max_record = "16MiB", "largest record that is taken, payload and key (up to 64MiB)";
+    flush = "always", "when to sync: `always`, `every 5ms`, `bytes 1MiB` or `manual`";
+    read = "pread", "how sealed segments are read: `pread`, or `map` (a media error is a SIGBUS)";
+    unsynced_bytes = "64MiB", "bytes a stream may have accepted and not yet made durable";
+    lane_records = "8192", "messages that may wait for a stream's writer";
+    tail_cache = "16MiB", "recent frames kept for readers at the tail";
+    read_cache = "32MiB", "blocks kept for other readers";
+    idle_mark = "1s", "an idle stream gets a durable mark of its end after this";
+    stall_after = "30s", "a write or sync that takes longer closes its stream";
+    manifest_chunk = "256KiB", "size of a manifest chunk (16KiB to 1MiB)";
+    manifest_rotate = "4MiB", "the manifest goes on in a new file at this size";
+    io_threads = "4", "threads that write, sync and read";
+    max_streams = "4096", "streams a log may have";
+    flusher_queue = "1024", "requests that may wait for the flusher";
+    coordinator_queue = "256", "requests that may wait for the coordinator";
+    manifest_queue = "256", "commits that may wait for the manifest writer";
+    supervisor_queue = "64", "requests that may wait for the supervisor";
+    restart_limit = "5", "restarts within `restart_window` after which the log gives up";
+    restart_window = "1m", "the time over which `restart_limit` counts";
+}
+
+/// Keys that scripts may already carry for a later version. Taking them in silence would let
+/// somebody believe that the log is archived.
+const LATER: [(&str, &str); 4] = [
+    ("warm_budget", "Tier 1"),
+    ("compression_level", "Tier 1"),
+    ("cold", "Tier 2"),
+    ("archive_after", "Tier 2"),
+];
+
+pub(super) fn find(key: &str) -> Result<&'static Entry, SettingsError> {
+    if let Some(entry) = TABLE.iter().find(|entry| entry.name == key) {
+        return Ok(entry);
+    }
+    match LATER.into_iter().find(|(name, _)| *name == key) {
+        Some((key, tier)) => Err(SettingsError::NoSuchTier { key, tier }),
+        None => Err(SettingsError::UnknownKey {
+            key: key.to_owned(),
+        }),
+    }
+}
+
+/// The keys that somebody may have meant, nearest first, at most three.
+pub(super) fn near(key: &str) -> Vec<&'static str> {
+    let asked = key.to_ascii_lowercase().replace('-', "_");
+    let allowed = 1 + asked.chars().count() / 4;
+    let mut found: Vec<(usize, &'static str)> = TABLE
+        .iter()
+        .map(|entry| entry.name)
+        .filter_map(|name| {
+            let distance = edits(&asked, name);
+            let begins = asked.len() >= 3 && name.starts_with(&asked);
+            (distance <= allowed || begins).then_some((distance, name))
+        })
+        .collect();
+    found.sort_unstable();
+    // A clear winner stands alone: beside `segment_size`, `segment_age` is no help to somebody who
+    // left out one letter.
+    if let Some(&(best, _)) = found.first() {
+        found.retain(|(distance, name)| *distance <= best + 1 || name.starts_with(&asked));
+    }
+    found.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+/// Levenshtein's distance. The asked name comes from outside, so it is cut at a length that no key
+/// has before it costs anything.
+fn edits(asked: &str, name: &str) -> usize {
+    let name: Vec<char> = name.chars().collect();
+    let mut row: Vec<usize> = (0..=name.len()).collect();
+    for (i, a) in asked.chars().take(64).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in name.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[name.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_fingers_finds_the_key_that_was_meant() {
+        assert_eq!(near("segmnt_size"), ["segment_size"]);
+        assert_eq!(near("SEGMENT-SIZE"), ["segment_size"]);
+        assert_eq!(near("max_records"), ["max_record"]);
+        assert_eq!(near("segment"), ["segment_age", "segment_size"]);
+        assert_eq!(near("flsh"), ["flush"]);
+        assert!(near("").is_empty());
+        assert!(near("password").is_empty());
+        assert!(near(&"x".repeat(100_000)).len() <= 3);
+    }
+}
