@@ -10,6 +10,7 @@ pub mod disk;
 pub mod error;
 pub mod ids;
 pub mod layout;
+pub mod manifest;
 pub mod segment;
 pub mod varint;
 

@@ -1,3 +1,34 @@
-//! Segment files.
+//! Segment files: one header, frames of records, and a footer once sealed.
+//!
+//! ```text
+//! 0          128                                    data_end                      file length
+//! ┌──────────┬─────────┬─────────┬─ ─ ─ ┬─────────┬─────────────┬───────────────┐
+//! │ header   │ frame   │ frame   │       │ frame   │ index       │ trailer 128 B │
+//! └──────────┴─────────┴─────────┴─ ─ ─ ┴─────────┴─────────────┴───────────────┘
+//!  blank until          each at a multiple of 8,   └─────── footer ────────────┘
+//!  the first frame      offsets dense               written at seal
+//! ```
+//!
+//! An unsealed segment ends in zeros, allocated ahead. Every frame and the footer carry a CRC that
+//! begins with the segment's salt, a random number that no other segment has: bytes left over
+//! from another segment, or copied from one, never pass.
 
+pub mod builder;
 pub mod file;
+pub mod frame;
+pub mod header;
+pub mod record;
+pub mod records;
+
+pub use builder::FrameBuilder;
+pub use file::{Latched, create_segment};
+pub use frame::{
+    FRAME_HEAD, FRAME_TARGET, Frame, FrameFault, FrameHead, FrameSeal, MAX_BODY, check_frame,
+    padded,
+};
+pub use header::{HEADER_LEN, HeaderError, SegmentHeader};
+pub use record::{MAX_RECORD, MIN_RECORD, NewRecord, Record};
+pub use records::{RecordRef, Records, RecordsRef};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,5 @@
+//! Tests of the manifest, by what they show.
+
+mod arbitrary;
+mod codec;
+mod transitions;
