@@ -4,6 +4,7 @@
 //! Everything here is synchronous and knows nothing of actors. The file system is reached through
 //! [`disk::Disk`] alone.
 
+pub mod claims;
 pub mod crc;
 pub mod disk;
 pub mod error;

@@ -20,9 +20,10 @@
 //!   zero in version 1.
 
 use bytes::Bytes;
+use crc64fast_nvme::Digest as Crc;
 
 use super::records::{Cursor, Records};
-use crate::{Offset, crc::crc64};
+use crate::Offset;
 
 pub use super::{
     builder::FrameBuilder,
@@ -187,8 +188,17 @@ fn put<const N: usize>(frame: &mut [u8], at: usize, bytes: [u8; N]) {
 }
 
 /// The CRC of a whole padded frame under a salt.
-fn frame_crc(frame: &[u8], salt: u64) -> u64 {
-    crc64(&[&salt.to_le_bytes(), &frame[..AT_CRC], &frame[AT_BASE..]])
+pub(super) fn frame_crc(frame: &[u8], salt: u64) -> u64 {
+    begun_crc(frame, salt).sum64()
+}
+
+/// The CRC so far of a frame of which only the start is at hand, head included.
+pub(super) fn begun_crc(start: &[u8], salt: u64) -> Crc {
+    let mut crc = Crc::new();
+    crc.write(&salt.to_le_bytes());
+    crc.write(&start[..AT_CRC]);
+    crc.write(&start[AT_BASE..]);
+    crc
 }
 
 /// Checks head and checksum of the frame at the start of `bytes`, which may go on behind it.

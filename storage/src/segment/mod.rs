@@ -13,20 +13,32 @@
 //! begins with the segment's salt, a random number that no other segment has: bytes left over
 //! from another segment, or copied from one, never pass.
 
+pub mod block;
 pub mod builder;
+pub mod file;
+pub mod footer;
 pub mod frame;
 pub mod header;
+pub mod index;
 pub mod record;
 pub mod records;
+mod resync;
+pub mod scan;
+mod window;
 
+pub use block::{Block, BlockError, next_good, read_block};
 pub use builder::FrameBuilder;
+pub use file::{Latched, create_segment};
+pub use footer::{Digest, Footer, FooterError};
 pub use frame::{
     FRAME_HEAD, FRAME_TARGET, Frame, FrameFault, FrameHead, FrameSeal, MAX_BODY, check_frame,
     padded,
 };
 pub use header::{HEADER_LEN, HeaderError, SegmentHeader};
+pub use index::{IndexEntry, SparseIndex};
 pub use record::{MAX_RECORD, MIN_RECORD, NewRecord, Record};
 pub use records::{RecordRef, Records, RecordsRef};
+pub use scan::{HeaderState, Run, ScanExpect, SegmentScan, scan};
 
 #[cfg(test)]
 mod tests;
