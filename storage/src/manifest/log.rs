@@ -12,10 +12,7 @@
 //! A file is only ever appended to by the process that created it: a restart continues in a new one
 //! that begins with a snapshot, since what it reads may never have reached the disk.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use super::{
     ManifestOptions, Seq,
@@ -34,6 +31,7 @@ use crate::{
     error::{Result, StorageError},
     ids::{Epoch, LogId},
     layout::{Layout, parse_manifest_name},
+    segment::file::Latched,
 };
 
 /// A snapshot is written in commits of about this size.
@@ -61,8 +59,7 @@ pub struct ManifestLog {
     layout: Layout,
     log: LogId,
     number: u64,
-    path: PathBuf,
-    file: SharedFile,
+    file: Latched,
     stage: Stage,
     tail: Tail,
     last: Seq,
@@ -118,8 +115,7 @@ impl ManifestLog {
             layout: layout.clone(),
             log: state.log,
             number,
-            path,
-            file,
+            file: Latched::new(file, path),
             stage: Stage::Created,
             tail: Tail::begin(header, &mut bytes),
             last: state.seq,
@@ -132,7 +128,7 @@ impl ManifestLog {
         match made {
             Ok(()) => Ok(log),
             Err(error) => {
-                discard(&*log.disk, &log.path);
+                discard(&*log.disk, log.file.path());
                 Err(error)
             }
         }
@@ -184,9 +180,7 @@ impl ManifestLog {
         self.tail.append(&commit, state.seq.next(), &mut bytes);
         self.write_piece(&mut bytes, &mut written)?;
         self.snapshot_end = self.tail.position();
-        self.file
-            .sync_data()
-            .map_err(|error| StorageError::io("sync", &self.path, error))?;
+        self.file.sync()?;
         let dir = self.layout.manifest_dir();
         self.disk
             .sync_dir(&dir)
@@ -196,9 +190,7 @@ impl ManifestLog {
     fn write_piece(&mut self, bytes: &mut Vec<u8>, written: &mut u64) -> Result<()> {
         let end = *written + bytes.len() as u64;
         self.allocate(end, self.tail.chunk_end())?;
-        self.file
-            .write_at(bytes, *written)
-            .map_err(|error| StorageError::io("write", &self.path, error))?;
+        self.file.write_at(bytes, *written)?;
         *written = end;
         bytes.clear();
         Ok(())
@@ -208,8 +200,7 @@ impl ManifestLog {
     fn allocate(&mut self, need: u64, want: u64) -> Result<()> {
         if need > self.allocated {
             let range = (self.allocated, need, want.max(need));
-            self.allocated =
-                reserve::allocate(&*self.disk, &self.layout, &*self.file, &self.path, range)?;
+            self.allocated = reserve::allocate(&*self.disk, &self.layout, &self.file, range)?;
         }
         Ok(())
     }
@@ -293,22 +284,16 @@ impl ManifestLog {
     fn write(&mut self, prepared: Prepared) -> Result<()> {
         let at = self.tail.position();
         let end = at + prepared.bytes.len() as u64;
-        self.allocate(end, prepared.tail.chunk_end())
-            .inspect_err(|error| {
-                if !error.is_storage_full() {
-                    self.stage = Stage::Spent;
-                }
-            })?;
         let written = self
-            .file
-            .write_at(&prepared.bytes, at)
-            .map_err(|error| StorageError::io("write", &self.path, error))
-            .and_then(|()| {
-                self.file
-                    .sync_data()
-                    .map_err(|error| StorageError::io("sync", &self.path, error))
-            });
-        written.inspect_err(|_| self.stage = Stage::Spent)?;
+            .allocate(end, prepared.tail.chunk_end())
+            .and_then(|()| self.file.write_at(&prepared.bytes, at))
+            .and_then(|()| self.file.sync());
+        if let Err(error) = &written
+            && (self.file.failed() || !error.is_storage_full())
+        {
+            self.stage = Stage::Spent;
+        }
+        written?;
         self.tail = prepared.tail;
         self.last = prepared.last;
         Ok(())

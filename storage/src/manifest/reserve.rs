@@ -6,9 +6,10 @@
 use std::io;
 
 use crate::{
-    disk::{Access, Disk, DiskFile},
+    disk::{Access, Disk},
     error::{Result, StorageError},
     layout::Layout,
+    segment::file::Latched,
 };
 
 /// The size of the reserve.
@@ -91,21 +92,19 @@ pub(super) fn with_reserve<T>(
 pub(super) fn allocate(
     disk: &dyn Disk,
     layout: &Layout,
-    file: &dyn DiskFile,
-    path: &std::path::Path,
+    file: &Latched,
     (from, need, want): (u64, u64, u64),
 ) -> Result<u64> {
-    let attempt = |end: u64| {
-        file.allocate(from, end - from)
-            .map(|()| end)
-            .map_err(|error| StorageError::io("allocate", path, error))
-            .inspect_err(|error| {
-                // What a failed allocation left would be missing elsewhere. A failure to give it
-                // back costs room and nothing else.
-                if error.is_storage_full() {
-                    let _ignored = file.set_len(from);
-                }
-            })
+    let attempt = |end: u64| match file.allocate(from, end - from) {
+        Ok(()) => Ok(end),
+        Err(error) => {
+            if error.is_storage_full() {
+                // What a failed allocation left would be missing elsewhere. If it can't be given
+                // back the disk has more than a lack of room, and the file's latch holds.
+                file.set_len(from)?;
+            }
+            Err(error)
+        }
     };
     match with_reserve(disk, layout, || attempt(want)) {
         Err(full) if full.is_storage_full() && need < want => attempt(need),
