@@ -12,7 +12,11 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tierlog_storage::disk::{Access, Disk, DiskFile, Entry, RealDisk, SharedFile};
+use tierlog_storage::disk::{
+    Access, Disk, DiskFile, Entry, RealDisk, SharedFile,
+    fault::{FaultDisk, FaultPlan},
+    sim::SimDisk,
+};
 
 /// A disk and a folder on it to work in.
 struct Place {
@@ -30,6 +34,22 @@ impl Place {
             dir,
             _temporary: Some(temporary),
         }
+    }
+
+    fn simulated() -> Self {
+        let disk = SimDisk::new();
+        disk.create_dir(Path::new("/data")).unwrap();
+        Self {
+            disk: Arc::new(disk),
+            dir: "/data".into(),
+            _temporary: None,
+        }
+    }
+
+    fn planned() -> Self {
+        let mut place = Self::simulated();
+        place.disk = Arc::new(FaultDisk::new(place.disk, FaultPlan::new()));
+        place
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -78,6 +98,12 @@ macro_rules! conformance {
     ($($name:ident)*) => {
         mod real {
             $(#[test] fn $name() { super::$name(&super::Place::real()); })*
+        }
+        mod simulated {
+            $(#[test] fn $name() { super::$name(&super::Place::simulated()); })*
+        }
+        mod with_a_plan_without_faults {
+            $(#[test] fn $name() { super::$name(&super::Place::planned()); })*
         }
     };
 }

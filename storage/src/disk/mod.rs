@@ -17,8 +17,12 @@ use std::{ffi::OsString, fmt, io, path::Path, sync::Arc};
 
 use bytes::Bytes;
 
+#[cfg(feature = "fault-injection")]
+pub mod fault;
 mod map;
 mod real;
+#[cfg(feature = "fault-injection")]
+pub mod sim;
 
 pub use real::RealDisk;
 
@@ -90,6 +94,11 @@ pub trait Disk: Send + Sync + fmt::Debug + 'static {
 
     /// Room on the file system of `path`.
     fn space(&self, path: &Path) -> io::Result<Space>;
+
+    /// What a kernel does to a folder whose sync it has just reported as failed: changes so far
+    /// are forgotten, and no later sync makes them durable. Only a simulated disk can do it.
+    #[cfg(feature = "fault-injection")]
+    fn forget_changes(&self, _dir: &Path) {}
 }
 
 /// The calls on one open file.
@@ -120,4 +129,10 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
 
     /// Maps the first `len` bytes for reading. The file must never be written again.
     fn map_read_only(&self, len: u64) -> io::Result<Bytes>;
+
+    /// What a kernel does to a file whose sync it has just reported as failed: what was written is
+    /// still read, counts as clean, and no later sync makes it durable. Only a simulated disk can
+    /// do it.
+    #[cfg(feature = "fault-injection")]
+    fn forget_changes(&self) {}
 }

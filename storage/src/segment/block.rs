@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{
     file::Latched,
     frame::{FRAME_HEAD, FrameFault, FrameHead, check_frame, check_head},
-    resync::{self, Wanted},
+    resync::{self, Found, Wanted},
 };
 use crate::{
     Offset,
@@ -176,5 +176,8 @@ pub fn next_good(
         from,
         expected: Some(at_least),
     };
-    resync::find(file, end_byte, &wanted).map(|found| found.frame)
+    Ok(match resync::find(file, end_byte, &wanted)? {
+        Found::Frame(at, head) => Some((at, head)),
+        Found::Nothing { .. } => None,
+    })
 }

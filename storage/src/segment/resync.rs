@@ -53,47 +53,38 @@ pub(super) struct Wanted {
 
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Found {
-    /// The next good frame.
-    pub(super) frame: Option<(u64, FrameHead)>,
-    /// True if there is anything but zeros before it or, without one, before the end.
-    pub(super) nonzero: bool,
+pub(super) enum Found {
+    /// The next good frame, and where it lies.
+    Frame(u64, FrameHead),
+    /// No frame up to the end.
+    Nothing {
+        /// True if there is anything but zeros.
+        nonzero: bool,
+    },
 }
 
-/// Looks for the next good frame from `wanted.from` up to the end of the window's file.
+/// Looks for the next good frame from `wanted.from` up to `end`.
 pub(super) fn find(file: &Latched, end: u64, wanted: &Wanted) -> Result<Found> {
     let mut window = Window::new(file, end);
-    if let Some(frame) = by_its_head(&mut window, wanted)? {
-        return Ok(Found {
-            frame: Some(frame),
-            nonzero: true,
-        });
+    if let Some((at, head)) = by_its_head(&mut window, wanted)? {
+        return Ok(Found::Frame(at, head));
     }
     let mut nonzero = false;
     let mut pos = wanted.from.next_multiple_of(8);
     loop {
         let bytes = window.at(pos, FRAME_HEAD)?;
         let (steps, _) = bytes.as_chunks::<8>();
-        let Some(tried) = steps
-            .len()
-            .checked_sub(FRAME_HEAD / 8 - 1)
-            .filter(|n| *n > 0)
-        else {
+        let tried = (steps.len() + 1).saturating_sub(FRAME_HEAD / 8);
+        if tried == 0 {
             nonzero |= bytes.iter().any(|byte| *byte != 0);
-            return Ok(Found {
-                frame: None,
-                nonzero,
-            });
-        };
+            return Ok(Found::Nothing { nonzero });
+        }
         for (nth, step) in steps[..tried].iter().enumerate() {
             nonzero |= *step != [0; 8];
             if step[..4] == MARKER {
                 let at = pos + nth as u64 * 8;
                 if let Some(head) = good(&window, at, &bytes[nth * 8..], wanted)? {
-                    return Ok(Found {
-                        frame: Some((at, head)),
-                        nonzero,
-                    });
+                    return Ok(Found::Frame(at, head));
                 }
             }
         }
@@ -101,9 +92,14 @@ pub(super) fn find(file: &Latched, end: u64, wanted: &Wanted) -> Result<Found> {
     }
 }
 
-/// The frame to which the head of the bad one points, if that continues the offsets.
+/// The frame at `from`, if it is good after all, or the one to which the head of the bad one
+/// points, if that continues the offsets.
 fn by_its_head(window: &mut Window<'_>, wanted: &Wanted) -> Result<Option<(u64, FrameHead)>> {
-    let Some(bad) = FrameHead::parse(&window.at(wanted.from, FRAME_HEAD)?) else {
+    let bytes = window.at(wanted.from, FRAME_HEAD)?;
+    if let Some(head) = good(window, wanted.from, &bytes, wanted)? {
+        return Ok(Some((wanted.from, head)));
+    }
+    let Some(bad) = FrameHead::parse(&bytes) else {
         return Ok(None);
     };
     if wanted.expected.is_some_and(|expected| expected != bad.base) {
@@ -115,20 +111,34 @@ fn by_its_head(window: &mut Window<'_>, wanted: &Wanted) -> Result<Option<(u64, 
     Ok(head.map(|head| (at, head)))
 }
 
-/// The head at the start of `bytes`, which lie at `at`, if a whole good and possible frame is there.
+/// The head at the start of `bytes`, which lie at `at`, if a good frame is there that may be the
+/// wanted one.
 fn good(window: &Window<'_>, at: u64, bytes: &[u8], wanted: &Wanted) -> Result<Option<FrameHead>> {
-    let Some(head) = FrameHead::parse(bytes).filter(|head| possible(head, at, wanted)) else {
-        return Ok(None);
-    };
+    match FrameHead::parse(bytes).filter(|head| possible(head, at, wanted)) {
+        Some(head) if is_whole(window, at, bytes, &head, wanted.salt)? => Ok(Some(head)),
+        _ => Ok(None),
+    }
+}
+
+/// True if the frame at `at`, of which `bytes` are the start, is all there and has the checksum
+/// that its head names. Holds no more than a window of it: its length was said by a head that may
+/// be damage.
+pub(super) fn is_whole(
+    window: &Window<'_>,
+    at: u64,
+    bytes: &[u8],
+    head: &FrameHead,
+    salt: u64,
+) -> Result<bool> {
     let total = head.total_len();
     if total as u64 > window.end().saturating_sub(at) {
-        return Ok(None);
+        return Ok(false);
     }
     let crc = match bytes.get(..total) {
-        Some(frame) => Some(frame_crc(frame, wanted.salt)),
-        None => streamed_crc(window, at, bytes, total, wanted.salt)?,
+        Some(frame) => Some(frame_crc(frame, salt)),
+        None => streamed_crc(window, at, bytes, total, salt)?,
     };
-    Ok((crc == Some(head.crc)).then_some(head))
+    Ok(crc == Some(head.crc))
 }
 
 fn possible(head: &FrameHead, at: u64, wanted: &Wanted) -> bool {
@@ -142,8 +152,7 @@ fn possible(head: &FrameHead, at: u64, wanted: &Wanted) -> bool {
     head.base > expected && head.base.since(expected) <= between
 }
 
-/// The CRC of a frame of which only the start was read, without ever holding all of it: how long
-/// it is has been said by a head that may be damage.
+/// The CRC of a frame of which only the start was read; `None` where the file ends within it.
 fn streamed_crc(
     window: &Window<'_>,
     at: u64,

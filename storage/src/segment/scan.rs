@@ -13,8 +13,8 @@ use super::{
     header::{HEADER_LEN, HeaderError, SEGMENT_VERSION, SegmentHeader},
     index::{INDEX_ENTRY, INDEX_EVERY},
     records::RecordsRef,
-    resync::{self, Wanted},
-    window::Window,
+    resync::{self, Found, Wanted},
+    window::{WINDOW, Window},
 };
 use crate::{
     LogId, Offset, SegmentNo, StreamId,
@@ -205,12 +205,12 @@ impl Walk<'_> {
             Err(fault) => return Ok(Err(fault)),
         };
         let total = head.total_len();
-        // Before so much is allocated; the cap on bodies was part of parsing.
-        if total as u64 > self.window.end().saturating_sub(self.pos) {
-            return Ok(Err(FrameFault::Cut));
+        // A great length is believed, and room made for it, once the checksum says so too.
+        if total > WINDOW && !resync::is_whole(&self.window, self.pos, &bytes, &head, self.salt)? {
+            return Ok(Err(FrameFault::Crc));
         }
         let bytes = self.window.at(self.pos, total)?;
-        Ok(check_frame(&bytes, self.salt).map(|head| (head, bytes.slice(..total))))
+        Ok(check_frame(&bytes, self.salt).map(|head| (head, bytes.slice(..head.total_len()))))
     }
 
     fn resync(&mut self) -> Result<Option<(FrameHead, Bytes)>> {
@@ -219,12 +219,13 @@ impl Walk<'_> {
             from: self.pos,
             expected: self.expected,
         };
-        let found = resync::find(self.file, self.window.end(), &wanted)?;
-        let Some((at, _)) = found.frame else {
-            self.nonzero_after = found.nonzero;
-            return Ok(None);
-        };
-        self.pos = at;
+        match resync::find(self.file, self.window.end(), &wanted)? {
+            Found::Frame(at, _) => self.pos = at,
+            Found::Nothing { nonzero } => {
+                self.nonzero_after = nonzero;
+                return Ok(None);
+            }
+        }
         let frame = self.frame_here()?.ok();
         // Only where the bytes changed between two reads.
         self.nonzero_after = frame.is_none();

@@ -1,8 +1,13 @@
 //! What the formats promise, tried on bytes that no honest writer made.
 
+mod block;
+mod footer;
 mod frame;
 mod header;
 mod hostile;
+mod image;
+mod lookalike;
+mod scan;
 
 use bytes::Bytes;
 use proptest::prelude::*;
