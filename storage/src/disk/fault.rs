@@ -9,6 +9,8 @@
 
 mod disk;
 mod plan;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, io, path::Path, sync::Arc};
 

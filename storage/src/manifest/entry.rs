@@ -335,6 +335,9 @@ pub enum EntryFault {
     /// The checksum matches, but the body is not one of its type.
     #[error("the body of an entry of type {0} does not parse")]
     Body(u16),
+    /// It is not the entry that its place calls for.
+    #[error("an entry of sequence {0} stands in the wrong place")]
+    Sequence(u64),
     /// A flag that this version does not know.
     #[error("an entry has flags {0:#x}, which are not known")]
     Flags(u16),

@@ -336,6 +336,19 @@ impl StreamState {
             segments: BTreeMap::new(),
         }
     }
+
+    fn snapshot_entry(&self, stream: StreamId) -> Entry {
+        Entry::SnapshotStream {
+            stream,
+            name: self.name.clone(),
+            created_ns: self.created_ns,
+            start: self.start,
+            next: self.next,
+            next_segment: self.next_segment,
+            incarnation: self.incarnation,
+            mark: self.mark,
+        }
+    }
 }
 
 impl ManifestState {
@@ -364,38 +377,34 @@ impl ManifestState {
 
     /// The entries that bring a new state to where this one is, apart from [`ManifestState::seq`].
     pub fn snapshot(&self) -> Vec<Entry> {
+        self.snapshot_entries().collect()
+    }
+
+    /// [`Self::snapshot`], one by one.
+    pub(super) fn snapshot_entries(&self) -> impl Iterator<Item = Entry> + '_ {
         let segments: usize = self.streams.values().map(|s| s.segments.len()).sum();
-        let mut entries = Vec::with_capacity(3 + self.streams.len() + segments);
-        entries.push(Entry::SnapshotBegin {
+        let begin = Entry::SnapshotBegin {
             epoch: self.epoch,
             streams: self.streams.len() as u64,
             segments: segments as u64,
-        });
-        entries.extend(self.published.map(|number| Entry::Published { number }));
-        for (&stream, state) in &self.streams {
-            entries.push(Entry::SnapshotStream {
-                stream,
-                name: state.name.clone(),
-                created_ns: state.created_ns,
-                start: state.start,
-                next: state.next,
-                next_segment: state.next_segment,
-                incarnation: state.incarnation,
-                mark: state.mark,
-            });
-            entries.extend(
+        };
+        let published = self.published.map(|number| Entry::Published { number });
+        let streams = self.streams.iter().flat_map(|(&stream, state)| {
+            let segments =
                 state
                     .segments
                     .iter()
-                    .map(|(&segment, state)| Entry::SnapshotSegment {
+                    .map(move |(&segment, state)| Entry::SnapshotSegment {
                         stream,
                         segment,
                         state: state.clone(),
-                    }),
-            );
-        }
-        entries.push(Entry::SnapshotEnd {});
-        entries
+                    });
+            std::iter::once(state.snapshot_entry(stream)).chain(segments)
+        });
+        std::iter::once(begin)
+            .chain(published)
+            .chain(streams)
+            .chain(std::iter::once(Entry::SnapshotEnd {}))
     }
 
     /// Takes all of the entries in, or none of them.

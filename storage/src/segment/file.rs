@@ -231,3 +231,6 @@ fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<()> {
     disk.sync_dir(dir)
         .map_err(|error| StorageError::io("sync", dir, error))
 }
+
+#[cfg(test)]
+mod tests;

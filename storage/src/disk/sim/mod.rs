@@ -23,6 +23,8 @@
 mod cut;
 mod pages;
 mod room;
+#[cfg(test)]
+mod tests;
 mod world;
 
 use std::{

@@ -2,4 +2,6 @@
 
 mod arbitrary;
 mod codec;
+mod files;
+mod support;
 mod transitions;
