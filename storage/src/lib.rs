@@ -13,6 +13,7 @@ pub mod layout;
 pub mod manifest;
 pub mod segment;
 pub mod varint;
+pub mod verify;
 
 pub use error::{Damage, Result, StorageError};
 pub use ids::{Epoch, Incarnation, LogId, Offset, SegmentNo, StreamId};
