@@ -11,6 +11,7 @@ pub mod error;
 pub mod ids;
 pub mod layout;
 pub mod manifest;
+pub mod recovery;
 pub mod segment;
 pub mod varint;
 pub mod verify;
