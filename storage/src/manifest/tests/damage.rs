@@ -224,6 +224,29 @@ fn every_bit_and_every_byte_of_the_pointer_counts() {
     }
 }
 
+/// Until somebody says that it was durable, damage to the very last commit looks like a tear.
+#[test]
+fn an_empty_commit_claims_what_came_before_it() {
+    for claimed in [false, true] {
+        let bench = Bench::new();
+        let (mut log, mut state) = bench.begin();
+        done(log.commit(&[stream(1)], &mut state));
+        let last = bench.replay().unwrap().report.end_byte - 1;
+        if claimed {
+            done(log.commit(&[], &mut state));
+        }
+        let path = bench.layout.manifest(1);
+        let mut bytes = bench.bytes(&path);
+        let at = usize::try_from(last).unwrap();
+        bytes[at] ^= 1;
+        bench.put(&path, &bytes);
+        match (claimed, bench.replay()) {
+            (true, replayed) => is_damage_at(&replayed.unwrap_err(), at),
+            (false, replayed) => assert!(replayed.unwrap().report.torn),
+        }
+    }
+}
+
 /// A trailer is redundant: without it everything is still there, but people should know.
 #[test]
 fn a_damaged_trailer_or_chunk_header_is_told_and_costs_nothing() {

@@ -43,8 +43,8 @@ fn unknown(flags: u16) -> impl FnOnce(&mut CommitBuilder<'_>) {
         let encode = |seq, out: &mut Vec<u8>| {
             encode_raw(777, flags, seq, out, |out| out.extend_from_slice(&[1; 90]));
         };
-        commit.push_with(encode).unwrap();
-        commit.push(&stream(2)[0]).unwrap();
+        commit.push_with(encode);
+        commit.push(&stream(2)[0]);
     }
 }
 
@@ -92,12 +92,28 @@ fn an_intact_commit_that_makes_no_sense_is_damage() {
     let bench = Bench::new();
     let (mut log, mut state) = bench.begin();
     done(log.commit(&[stream(1)], &mut state));
-    append(&bench, 2, |commit| commit.push(&stream(1)[0]).unwrap());
+    append(&bench, 2, |commit| commit.push(&stream(1)[0]));
     let error = bench.replay().unwrap_err();
     assert!(matches!(error, StorageError::CorruptFile { .. }), "{error}");
     assert!(
         error.to_string().contains("entry 2 (StreamCreated)"),
         "{error}"
+    );
+}
+
+#[test]
+fn an_entry_that_stands_in_another_ones_place_is_damage() {
+    let bench = Bench::new();
+    let (mut log, mut state) = bench.begin();
+    done(log.commit(&[stream(1)], &mut state));
+    append(&bench, 2, |commit| {
+        let encode = |_, out: &mut Vec<u8>| stream(2)[0].encode(Seq(3), out);
+        commit.push_with(encode);
+    });
+    let text = bench.replay().unwrap_err().to_string();
+    assert!(
+        text.contains("sequence 3 stands in the wrong place"),
+        "{text}"
     );
 }
 
@@ -259,7 +275,7 @@ proptest! {
         bench.publish(1, &ManifestState::new(LOG));
         append(&bench, 1, |commit| {
             for entry in &entries {
-                let _too_long = commit.push(entry as &Entry);
+                commit.push(entry as &Entry);
             }
         });
         if let Err(error) = bench.replay() {
