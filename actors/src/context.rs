@@ -19,6 +19,7 @@ use crate::{
     flusher::FlusherHandle,
     manifest::ManifestHandle,
     options::Options,
+    read::ReadContext,
     stream::{budget::Budget, tail::TailBudget},
 };
 
@@ -39,6 +40,8 @@ pub struct LogContext {
     pub faults: Faults,
     /// What was done so far.
     pub counters: Counters,
+    /// What readers share.
+    pub readers: Arc<ReadContext>,
     /// What accepted records of all streams hold.
     pub budget: Arc<Budget>,
     /// What recent frames of all streams take.

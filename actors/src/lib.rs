@@ -15,6 +15,7 @@ mod kind;
 pub mod manifest;
 pub mod options;
 pub mod protocol;
+pub mod read;
 pub mod stream;
 pub mod supervisor;
 pub mod writer;

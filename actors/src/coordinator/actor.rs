@@ -24,6 +24,7 @@ use crate::{
     kind::Kind,
     manifest::{Ended, ManifestHandle},
     protocol::coordinator::{Admit, AdmitError, Discard, Hydrate, Rollover, Trim},
+    stream::bell::Bell,
     writer::WriterHandle,
 };
 
@@ -35,18 +36,20 @@ pub fn spawn(
 ) -> (CoordinatorHandle, Ended<CoordinatorActor>) {
     let capacity = log.options.coordinator_queue;
     let ledger = Ledger::new(hot_bytes, log.options.hot_budget);
+    let drained = Arc::new(Bell::default());
     let actor = CoordinatorActor {
         most_tasks: log.options.max_streams * 2 + 64,
         log,
         tasks: generation,
         ledger: Arc::clone(&ledger),
+        drained: Arc::clone(&drained),
         wanting: HashMap::new(),
         under_way: FuturesUnordered::new(),
         broken: None,
     };
     let prepared = PreparedActor::new(mailbox::bounded(capacity));
     (
-        CoordinatorHandle::new(prepared.actor_ref().clone(), ledger),
+        CoordinatorHandle::new(prepared.actor_ref().clone(), ledger, drained),
         prepared.spawn(actor),
     )
 }
@@ -60,6 +63,7 @@ pub struct CoordinatorActor {
     wanting: HashMap<StreamId, WriterHandle>,
     under_way: FuturesUnordered<BoxFuture<'static, Effect>>,
     most_tasks: usize,
+    drained: Arc<Bell>,
     /// A folder could not be synced: nothing here is certain any more.
     broken: Option<Error>,
 }
@@ -105,7 +109,10 @@ impl CoordinatorActor {
                 Some(effect) = self.under_way.next(), if !self.under_way.is_empty() => {
                     self.take_effect(effect);
                 }
-                signal = mailbox.recv(), if takes_more => return signal,
+                signal = mailbox.recv(), if takes_more => {
+                    self.drained.ring();
+                    return signal;
+                }
             }
         }
     }
@@ -117,6 +124,12 @@ impl fmt::Debug for CoordinatorActor {
             .field("hot_bytes", &self.ledger.used())
             .field("under_way", &self.under_way.len())
             .finish_non_exhaustive()
+    }
+}
+
+impl Drop for CoordinatorActor {
+    fn drop(&mut self) {
+        self.drained.ring();
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     kind::Kind,
     protocol::coordinator::{Admit, Discard, Rollover, Trim},
-    stream::shared::StreamShared,
+    stream::{bell::Bell, shared::StreamShared},
 };
 
 /// Handed out to writers and streams.
@@ -20,6 +20,7 @@ use crate::{
 pub struct CoordinatorHandle {
     actor: ActorRef<CoordinatorActor>,
     ledger: Arc<Ledger>,
+    drained: Arc<Bell>,
 }
 
 /// The coordinator has ended.
@@ -27,8 +28,16 @@ pub struct CoordinatorHandle {
 pub struct CoordinatorGone;
 
 impl CoordinatorHandle {
-    pub(super) fn new(actor: ActorRef<CoordinatorActor>, ledger: Arc<Ledger>) -> Self {
-        Self { actor, ledger }
+    pub(super) fn new(
+        actor: ActorRef<CoordinatorActor>,
+        ledger: Arc<Ledger>,
+        drained: Arc<Bell>,
+    ) -> Self {
+        Self {
+            actor,
+            ledger,
+            drained,
+        }
     }
 
     /// Asks for a segment; `Some` gives the request back because the mailbox is full.
@@ -87,6 +96,11 @@ impl CoordinatorHandle {
     pub fn has_room(&self) -> bool {
         let mailbox = self.actor.mailbox_sender();
         mailbox.is_closed() || mailbox.capacity().is_none_or(|room| room > 0)
+    }
+
+    /// Resolves when there is room in the mailbox, or nobody behind it any more.
+    pub async fn ready(&self) {
+        self.drained.wait_until(|| self.has_room()).await;
     }
 
     /// Bytes that hot segments hold.

@@ -1,6 +1,6 @@
 //! What the coordinator does beside its loop: each task ends with an effect on its state.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use tierlog_storage::{
     Epoch, SegmentNo, StreamId,
@@ -205,23 +205,18 @@ pub async fn trim(tasks: Tasks, trim: Trim) -> Effect {
     tasks.log.faults.at("coordinator.after_trim_commit").await;
     stream.advance_start(before);
     let gone = stream.segments.trim(before);
-    let files = gone
+    let segments = gone
         .iter()
-        .map(|segment| {
-            (
-                tasks.log.layout.segment(stream.id, segment.no),
-                held(segment, &tasks),
-            )
-        })
+        .map(|segment| (segment.no, held(segment, &tasks)))
         .collect();
-    let effect = remove(&tasks, stream.id, files).await;
+    let effect = remove(&tasks, stream.id, segments).await;
     let _ = done.send(Ok(before));
     effect
 }
 
 /// Removes files that nothing names any more.
 pub async fn discard(tasks: Tasks, discard: Discard) -> Effect {
-    remove(&tasks, discard.stream, discard.files).await
+    remove(&tasks, discard.stream, discard.segments).await
 }
 
 /// What a segment holds of the hot budget.
@@ -232,17 +227,21 @@ fn held(segment: &Segment, tasks: &Tasks) -> u64 {
     }
 }
 
-async fn remove(tasks: &Tasks, stream: StreamId, files: Vec<(PathBuf, u64)>) -> Effect {
-    if files.is_empty() {
+async fn remove(tasks: &Tasks, stream: StreamId, segments: Vec<(SegmentNo, u64)>) -> Effect {
+    if segments.is_empty() {
         return Effect::None;
     }
-    let freed = files.iter().map(|(_, bytes)| bytes).sum();
+    let freed = segments.iter().map(|(_, bytes)| bytes).sum();
+    let numbers: Vec<_> = segments.into_iter().map(|(no, _)| no).collect();
+    // Readers let go first: a removed file that is still open keeps its space.
+    tasks.log.readers.forget(stream, &numbers);
     let log = Arc::clone(&tasks.log);
     let removed = tasks
         .log
         .write_job(&tasks.running, move || {
-            for (path, _) in &files {
-                if let Err(error) = log.disk.remove(path) {
+            for no in numbers {
+                let path = log.layout.segment(stream, no);
+                if let Err(error) = log.disk.remove(&path) {
                     // It stays as a leftover that nothing names; the next open removes it.
                     tracing::warn!(target: "tierlog::coordinator", path = %path.display(), %error, "a file stays");
                 }

@@ -1,6 +1,6 @@
 //! What the coordinator takes.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use tierlog_storage::{
     Incarnation, Offset, SegmentNo, StreamId,
@@ -117,8 +117,8 @@ pub struct Trim {
 pub struct Discard {
     /// Of which stream.
     pub stream: StreamId,
-    /// The files, with the bytes that each held in the hot budget.
-    pub files: Vec<(PathBuf, u64)>,
+    /// The segments, with the bytes that each held in the hot budget.
+    pub segments: Vec<(SegmentNo, u64)>,
 }
 
 /// Bring these records into memory. In this version everything is hot, so that there is nothing

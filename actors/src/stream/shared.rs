@@ -76,14 +76,32 @@ pub enum IfOutcome {
     /// The stream is elsewhere: wait until `next` is durable in this life before saying so.
     Elsewhere {
         /// The next offset found.
-        next: u64,
-        /// The life in which it was found.
-        life: Arc<Life>,
+        next: Offset,
+        /// Tells when that is durable.
+        settled: Settled,
         /// The record.
         record: NewRecord,
     },
     /// Refused.
     Refused(Refusal, NewRecord),
+}
+
+/// Whether a next offset that was found is durable.
+#[derive(Debug)]
+pub struct Settled {
+    life: Arc<Life>,
+    next: u64,
+}
+
+impl Settled {
+    /// Waits until everything below it is durable; false when it came to nothing, so that the
+    /// stream has to be looked at again.
+    pub async fn is_settled(self) -> bool {
+        match self.next.checked_sub(1) {
+            Some(last) => Ticket::new(self.life, last, 1).await.is_ok(),
+            None => true,
+        }
+    }
 }
 
 /// The door: offsets are given out and messages put on the lane under one lock, so that the order
@@ -225,9 +243,13 @@ impl StreamShared {
             return IfOutcome::Refused(refusal, record);
         }
         if door.next != expected.get() {
+            let life = Arc::clone(&door.life);
             return IfOutcome::Elsewhere {
-                next: door.next,
-                life: Arc::clone(&door.life),
+                next: Offset(door.next),
+                settled: Settled {
+                    life,
+                    next: door.next,
+                },
                 record,
             };
         }
@@ -528,6 +550,20 @@ impl StreamShared {
 
     /// A new life begins, with everything below `end` durable; it ends the old one.
     pub fn begin_life(&self, number: Incarnation, end: Offset, change: LifeChange<'_>) {
+        self.begin_life_with(number, end, change, || ());
+    }
+
+    /// As [`begin_life`](Self::begin_life), with the segments and the tail changed by `show` in the
+    /// same step, behind the door. Shown before, the cut would look like damage to a reader beyond
+    /// it; shown after, a reader of the new life would find the old segments. `show` must not come
+    /// back to the door: neither marks nor watermarks.
+    pub fn begin_life_with(
+        &self,
+        number: Incarnation,
+        end: Offset,
+        change: LifeChange<'_>,
+        show: impl FnOnce(),
+    ) {
         let dropped = {
             let mut door = self.lock();
             let mut records = BTreeMap::new();
@@ -571,6 +607,7 @@ impl StreamShared {
                 LifeChange::Truncated => {}
             }
             door.life = Life::new(number, Arc::new(Marks::starting_at(end.get())));
+            show();
             // Behind the cut that was noted above: who sees the number sees the cut.
             self.life_number.store(number.get(), Ordering::Release);
             door.next = end.get();

@@ -21,6 +21,7 @@ use crate::{
     flusher,
     manifest::{self, Ended, ManifestArgs},
     options::Options,
+    read::{ReadContext, ReadLimits},
     stream::{budget::Budget, tail::TailBudget},
 };
 
@@ -75,6 +76,17 @@ pub(super) fn context(options: Options, injected: Injected) -> Arc<LogContext> {
         executor,
         faults,
     } = injected;
+    let limits = ReadLimits {
+        mode: options.read,
+        cache: options.read_cache,
+        ..ReadLimits::default()
+    };
+    let readers = ReadContext::new(
+        Arc::clone(&disk),
+        layout.clone(),
+        Arc::clone(&executor),
+        &limits,
+    );
     Arc::new(LogContext {
         options,
         disk,
@@ -83,6 +95,7 @@ pub(super) fn context(options: Options, injected: Injected) -> Arc<LogContext> {
         executor,
         faults,
         counters: Counters::default(),
+        readers,
         budget,
         tail,
         dirty: AtomicUsize::new(0),

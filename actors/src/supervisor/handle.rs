@@ -97,6 +97,10 @@ impl SupervisorHandle {
 
     /// Ends everything where it stands, as a crash would; every wait ends.
     pub fn kill(&self) {
+        // The doors first: what comes now is refused, not accepted by a log that is going away.
+        for stream in self.shared.streams() {
+            stream.shut(Error::Closed);
+        }
         self.actor.kill();
     }
 }

@@ -262,14 +262,15 @@ impl SupervisorActor {
 
 /// The stream goes on from what was recovered.
 fn resume(stream: &StreamShared, prepared: &Prepared, written: u64, reason: &str) {
-    fill_segments(stream, &prepared.state);
-    stream.tail.clear();
     let end = prepared.state.next;
     let change = LifeChange::Recovered {
         lost: end.get() < written,
         why: reason,
     };
-    stream.begin_life(prepared.state.incarnation, end, change);
+    stream.begin_life_with(prepared.state.incarnation, end, change, || {
+        fill_segments(stream, &prepared.state);
+        stream.tail.clear();
+    });
 }
 
 fn abandon(stream: &StreamShared, why: &str) {

@@ -3,7 +3,7 @@
 //! written again to a fresh segment, the old one is closed at its last durable byte, and only then
 //! the acks follow.
 
-use std::{future::Future, path::PathBuf, sync::Arc};
+use std::{future::Future, sync::Arc};
 
 use tierlog_storage::{
     Offset, SegmentNo, StreamId,
@@ -21,7 +21,6 @@ use super::{
 use crate::{
     context::Counters,
     error::Error,
-    flusher::leave_claim,
     protocol::coordinator::{Admit, AdmitError, Admitted, Discard},
     stream::{budget::UnsyncedPermit, segments::Segment},
 };
@@ -34,7 +33,6 @@ struct Ending {
     end: Offset,
     end_byte: u64,
     booked: u64,
-    path: PathBuf,
 }
 
 impl Ending {
@@ -48,7 +46,6 @@ impl Ending {
             end,
             end_byte,
             booked: active.booked,
-            path: active.file.path().to_owned(),
         }
     }
 
@@ -60,7 +57,6 @@ impl Ending {
             end: Offset::ZERO,
             end_byte: HEADER_LEN,
             booked: next.capacity,
-            path: next.file.path().to_owned(),
         }
     }
 
@@ -256,7 +252,7 @@ impl WriterActor {
             for ending in endings {
                 map.retain(|_, known| known.no != ending.no);
                 let Some(base) = ending.base else {
-                    gone.push((ending.path, ending.booked));
+                    gone.push((ending.no, ending.booked));
                     continue;
                 };
                 let (end, end_byte) = (ending.end, ending.end_byte);
@@ -273,13 +269,13 @@ impl WriterActor {
         self.discard(gone);
     }
 
-    /// Has files removed that nothing names any more. Should the coordinator end before it comes
+    /// Has segments removed that nothing names any more. Should the coordinator end before it comes
     /// to it, the next open does it.
-    pub(super) fn discard(&self, files: Vec<(PathBuf, u64)>) {
-        if !files.is_empty() {
+    pub(super) fn discard(&self, segments: Vec<(SegmentNo, u64)>) {
+        if !segments.is_empty() {
             let discard = Discard {
                 stream: self.stream_id(),
-                files,
+                segments,
             };
             tokio::spawn(self.generation.coordinator.discard(discard));
         }
@@ -294,12 +290,7 @@ impl WriterActor {
         for (frame, _) in &frames {
             self.stream.tail.push(frame);
         }
-        let claims = Arc::clone(&self.generation.claims);
-        let (slot, claim) = (self.slot, self.claim(end));
-        let job = self.generation.log.write_job(&self.running, move || {
-            leave_claim(&claims, slot, &claim);
-        });
-        let _ = job.await;
+        self.claim_end(end).await;
         if end.get() > self.written() {
             self.life.marks.advance_written(end.get());
         }

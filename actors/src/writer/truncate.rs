@@ -1,7 +1,7 @@
 //! Cutting the tail off. Everything accepted is durable by then, nothing is under way, and the door
 //! is shut, so that no offset beyond the cut can be given out before it is done.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use tierlog_storage::{
     Incarnation, Offset, SegmentNo,
@@ -12,6 +12,7 @@ use tierlog_storage::{
 use super::{active::Active, actor::WriterActor, roll::NextSegment};
 use crate::{
     error::Error,
+    flusher::leave_claim,
     protocol::Reply,
     stream::{
         segments::{Segment, SegmentKind},
@@ -77,19 +78,34 @@ impl WriterActor {
             Err(error) => return Err(CutError::Unknown(error)),
         }
         self.fault("writer.after_truncate_commit").await;
-        self.show_cut(cut, removed);
-        self.active = fresh.map(|(_, active)| active);
-        self.stream
-            .begin_life(incarnation, end, LifeChange::Truncated);
+        let stream = Arc::clone(&self.stream);
+        let mut gone = Vec::new();
+        stream.begin_life_with(incarnation, end, LifeChange::Truncated, || {
+            gone = self.show_cut(cut, removed);
+            self.active = fresh.map(|(_, active)| active);
+            if let Some(active) = &mut self.active {
+                let end_byte = active.pos;
+                active.show(&stream, end, end_byte);
+            }
+        });
         self.life = self.stream.life();
         self.taken = end.get();
-        if let Some(active) = &mut self.active {
-            let end_byte = active.pos;
-            active.show(&self.stream, end, end_byte);
-        }
+        // Only now: a reader of the old life would have missed the files.
+        self.discard(gone);
         self.blocked = None;
+        self.claim_end(end).await;
         self.note_idle();
         Ok(end)
+    }
+
+    /// Says in the claims file where the new life begins.
+    pub(super) async fn claim_end(&mut self, end: Offset) {
+        let claims = Arc::clone(&self.generation.claims);
+        let (slot, claim) = (self.slot, self.claim(end));
+        let job = self.generation.log.write_job(&self.running, move || {
+            leave_claim(&claims, slot, &claim);
+        });
+        let _ = job.await;
     }
 
     fn cut_entries(
@@ -132,32 +148,31 @@ impl WriterActor {
     }
 
     /// Segments that were made ahead and hold nothing.
-    fn blank_segments(&self) -> Vec<(SegmentNo, PathBuf, u64)> {
+    fn blank_segments(&self) -> Vec<(SegmentNo, u64)> {
         let active = self.active.as_ref().filter(|active| active.is_blank());
-        let active = active.map(|a| (a.no, a.file.path().to_owned(), a.booked));
+        let active = active.map(|a| (a.no, a.booked));
         let next = match &self.next {
-            NextSegment::Ready(n) => Some((n.no, n.file.path().to_owned(), n.capacity)),
+            NextSegment::Ready(n) => Some((n.no, n.capacity)),
             _ => None,
         };
         active.into_iter().chain(next).collect()
     }
 
-    fn show_cut(&mut self, cut: Option<CutAt>, removed: Vec<Arc<Segment>>) {
-        let mut files: Vec<_> = self
-            .blank_segments()
-            .into_iter()
-            .map(|(_, path, bytes)| (path, bytes))
-            .collect();
+    /// Shows readers what is left, and gives the segments that nothing names any more.
+    fn show_cut(
+        &mut self,
+        cut: Option<CutAt>,
+        removed: Vec<Arc<Segment>>,
+    ) -> Vec<(SegmentNo, u64)> {
+        let mut gone = self.blank_segments();
         self.next = NextSegment::None;
-        let layout = &self.generation.log.layout;
         let size = self.generation.log.options.segment_size;
-        let id = self.stream_id();
         let mut forget = |segment: &Segment| {
             let bytes = match &segment.kind {
                 SegmentKind::Sealed(facts) => facts.file_len,
                 SegmentKind::Active | SegmentKind::Closed => size,
             };
-            files.push((layout.segment(id, segment.no), bytes));
+            gone.push((segment.no, bytes));
         };
         self.stream.segments.update(|map| {
             for segment in &removed {
@@ -185,7 +200,7 @@ impl WriterActor {
             }
         });
         self.stream.tail.clear();
-        self.discard(files);
+        gone
     }
 
     /// Reads the segment up to the frame that holds the first record to go.
