@@ -2,7 +2,9 @@
 
 use std::{path::Path, time::Duration};
 
-use tierlog::{From, Record, Settings, Stream, Supervisor};
+use tierlog::{
+    Error, From, Record, Settings, Stream, Supervisor, testing::storage::error::StorageError,
+};
 
 /// How long a test waits for what must come: a hang is a failure with a name, not a stuck run.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -58,7 +60,7 @@ pub async fn open_when_free(settings: &Settings) -> Supervisor {
     loop {
         match Supervisor::open(settings.clone()).await {
             Ok(supervisor) => return supervisor,
-            Err(tierlog::Error::Storage(error)) if error.to_string().contains("in use") => {
+            Err(Error::Storage(error)) if matches!(*error, StorageError::Locked { .. }) => {
                 tokio::task::yield_now().await;
             }
             Err(error) => panic!("{error}"),
