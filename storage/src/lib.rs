@@ -11,8 +11,10 @@ pub mod error;
 pub mod ids;
 pub mod layout;
 pub mod manifest;
+pub mod recovery;
 pub mod segment;
 pub mod varint;
+pub mod verify;
 
 pub use error::{Damage, Result, StorageError};
 pub use ids::{Epoch, Incarnation, LogId, Offset, SegmentNo, StreamId};

@@ -433,7 +433,7 @@ impl Walk {
 }
 
 /// The range that also holds `ext_id`.
-pub(super) fn widened(range: Option<(u64, u64)>, ext_id: Option<u64>) -> Option<(u64, u64)> {
+pub(crate) fn widened(range: Option<(u64, u64)>, ext_id: Option<u64>) -> Option<(u64, u64)> {
     match (range, ext_id) {
         (Some((min, max)), Some(id)) => Some((min.min(id), max.max(id))),
         (None, Some(id)) => Some((id, id)),

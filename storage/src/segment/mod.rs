@@ -41,4 +41,4 @@ pub use records::{RecordRef, Records, RecordsRef};
 pub use scan::{HeaderState, Run, ScanExpect, SegmentScan, scan};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -143,6 +143,21 @@ impl Records {
             self.fault = cursor.skip_to(&self.frame, offset).or(self.fault);
         }
     }
+
+    /// The next record, borrowed: for whoever is done with it before the one after it.
+    #[inline]
+    pub fn next_ref(&mut self) -> Option<Result<RecordRef<'_>, FrameFault>> {
+        if let Some(fault) = self.fault.take() {
+            return Some(Err(fault));
+        }
+        let frame = &self.frame;
+        Some(
+            self.cursor
+                .as_mut()?
+                .step(frame)?
+                .map(|raw| RecordRef::of(frame, &raw)),
+        )
+    }
 }
 
 impl Iterator for Records {
@@ -176,6 +191,19 @@ pub struct RecordRef<'a> {
     pub key: Option<&'a [u8]>,
     /// The app's bytes.
     pub payload: &'a [u8],
+}
+
+impl<'a> RecordRef<'a> {
+    #[inline]
+    fn of(frame: &'a [u8], raw: &Raw) -> Self {
+        Self {
+            offset: raw.offset,
+            timestamp: raw.timestamp,
+            ext_id: raw.ext_id,
+            key: raw.key.map(|(from, to)| &frame[from..to]),
+            payload: &frame[raw.payload.0..raw.payload.1],
+        }
+    }
 }
 
 impl std::fmt::Debug for RecordRef<'_> {
@@ -224,13 +252,11 @@ impl<'a> Iterator for RecordsRef<'a> {
         if let Some(fault) = self.fault.take() {
             return Some(Err(fault));
         }
-        Some(self.cursor.step(self.frame)?.map(|raw| RecordRef {
-            offset: raw.offset,
-            timestamp: raw.timestamp,
-            ext_id: raw.ext_id,
-            key: raw.key.map(|(from, to)| &self.frame[from..to]),
-            payload: &self.frame[raw.payload.0..raw.payload.1],
-        }))
+        Some(
+            self.cursor
+                .step(self.frame)?
+                .map(|raw| RecordRef::of(self.frame, &raw)),
+        )
     }
 }
 

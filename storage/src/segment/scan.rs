@@ -98,27 +98,16 @@ pub fn scan(
         _ => None,
     };
     let start = from.max(HEADER_LEN);
-    let mut walk = Walk {
-        file,
-        salt: expect.salt,
-        window: Window::new(file, len),
-        pos: start,
-        expected: first,
-        runs: Vec::new(),
-        max_claim: Offset::ZERO,
-        last: Bytes::new(),
-        nonzero_after: false,
-    };
-    while let Some((head, frame)) = walk.next()? {
-        visit(&head, walk.pos - frame.len() as u64, &frame);
+    let mut walk = FrameWalk::new(file, expect.salt, start, len, first);
+    while let Some((head, pos, frame)) = walk.next()? {
+        visit(&head, pos, &frame);
     }
-    let last_ts = last_timestamp(&walk.last);
     let mut scan = SegmentScan {
         no: expect.segment,
         header,
+        last_ts: last_timestamp(&walk.last),
         runs: walk.runs,
         max_claim: walk.max_claim,
-        last_ts,
         nonzero_after: walk.nonzero_after,
         footer: None,
     };
@@ -169,22 +158,49 @@ pub fn header_state(file: &Latched, expect: &ScanExpect) -> Result<HeaderState> 
     Ok(HeaderState::Valid(header))
 }
 
-struct Walk<'a> {
+/// A walk over the good frames of a stretch of a segment, over damage too.
+#[derive(Debug)]
+pub(crate) struct FrameWalk<'a> {
     file: &'a Latched,
     salt: u64,
     window: Window<'a>,
     pos: u64,
     /// The offset with which the next frame has to begin, where that is known.
     expected: Option<Offset>,
-    runs: Vec<Run>,
-    max_claim: Offset,
+    /// What the last frame of all was.
     last: Bytes,
-    nonzero_after: bool,
+    /// The good frames so far.
+    pub(crate) runs: Vec<Run>,
+    /// The greatest claim of the good frames so far.
+    pub(crate) max_claim: Offset,
+    /// At the end: true if something other than zeros stands behind the last good frame.
+    pub(crate) nonzero_after: bool,
 }
 
-impl Walk<'_> {
-    /// The next good frame, which then ends at `self.pos`.
-    fn next(&mut self) -> Result<Option<(FrameHead, Bytes)>> {
+impl<'a> FrameWalk<'a> {
+    /// A walk from `pos`, where the frame with offset `expected` should be, up to `end`.
+    pub(crate) fn new(
+        file: &'a Latched,
+        salt: u64,
+        pos: u64,
+        end: u64,
+        expected: Option<Offset>,
+    ) -> Self {
+        Self {
+            file,
+            salt,
+            window: Window::new(file, end),
+            pos,
+            expected,
+            last: Bytes::new(),
+            runs: Vec::new(),
+            max_claim: Offset::ZERO,
+            nonzero_after: false,
+        }
+    }
+
+    /// The next good frame, and where it lies.
+    pub(crate) fn next(&mut self) -> Result<Option<(FrameHead, u64, Bytes)>> {
         let here = self.frame_here()?;
         let (head, frame) = match here {
             Ok(good) if self.expected.is_none_or(|expected| expected == good.0.base) => good,
@@ -193,9 +209,10 @@ impl Walk<'_> {
                 None => return Ok(None),
             },
         };
+        let pos = self.pos;
         self.note(&head, frame.len() as u64);
         self.last = frame.clone();
-        Ok(Some((head, frame)))
+        Ok(Some((head, pos, frame)))
     }
 
     fn frame_here(&mut self) -> Result<Result<(FrameHead, Bytes), FrameFault>> {

@@ -5,7 +5,7 @@ use crate::{
     segment::{HeaderError, SegmentHeader, header::header_crc},
 };
 
-pub(super) fn some_header() -> SegmentHeader {
+pub(crate) fn some_header() -> SegmentHeader {
     SegmentHeader {
         log: LogId::from_bytes([0x11; 16]),
         stream: StreamId::from_bytes([0x22; 16]),

@@ -20,13 +20,13 @@ use crate::{
 
 /// Bytes that read like a file and remember the longest read.
 #[derive(Debug, Default)]
-pub(super) struct MemFile {
+pub(crate) struct MemFile {
     bytes: RwLock<Vec<u8>>,
     longest_read: AtomicUsize,
 }
 
 impl MemFile {
-    pub(super) fn longest_read(&self) -> usize {
+    pub(crate) fn longest_read(&self) -> usize {
         self.longest_read.load(Ordering::Relaxed)
     }
 }
@@ -73,7 +73,7 @@ impl DiskFile for MemFile {
     }
 }
 
-pub(super) fn file_of(bytes: &[u8]) -> (Arc<MemFile>, Latched) {
+pub(crate) fn file_of(bytes: &[u8]) -> (Arc<MemFile>, Latched) {
     let file = Arc::new(MemFile {
         bytes: RwLock::new(bytes.to_vec()),
         longest_read: AtomicUsize::new(0),
@@ -82,11 +82,11 @@ pub(super) fn file_of(bytes: &[u8]) -> (Arc<MemFile>, Latched) {
     (file, latched)
 }
 
-pub(super) fn latched(bytes: &[u8]) -> Latched {
+pub(crate) fn latched(bytes: &[u8]) -> Latched {
     file_of(bytes).1
 }
 
-pub(super) fn expect() -> ScanExpect {
+pub(crate) fn expect() -> ScanExpect {
     ScanExpect {
         log: LogId::from_bytes([0x11; 16]),
         stream: StreamId::from_bytes([0x22; 16]),
@@ -97,18 +97,18 @@ pub(super) fn expect() -> ScanExpect {
 
 /// What a writer would have put into a segment.
 #[derive(Debug, Clone)]
-pub(super) struct Image {
-    pub(super) bytes: Vec<u8>,
-    pub(super) header: SegmentHeader,
-    pub(super) frames: Vec<Frame>,
+pub(crate) struct Image {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) header: SegmentHeader,
+    pub(crate) frames: Vec<Frame>,
     /// Where each frame begins.
-    pub(super) starts: Vec<usize>,
+    pub(crate) starts: Vec<usize>,
     digest: Digest,
     index: SparseIndex,
 }
 
 impl Image {
-    pub(super) fn new(base: u64) -> Self {
+    pub(crate) fn new(base: u64) -> Self {
         let header = SegmentHeader {
             base: Offset(base),
             ..super::header::some_header()
@@ -125,7 +125,7 @@ impl Image {
     }
 
     /// One with a frame of as many records as each count says, which name their offsets.
-    pub(super) fn counted(base: u64, counts: &[u64]) -> Self {
+    pub(crate) fn counted(base: u64, counts: &[u64]) -> Self {
         let mut image = Self::new(base);
         for count in counts {
             image.push(&numbered(image.end().0, *count));
@@ -133,11 +133,11 @@ impl Image {
         image
     }
 
-    pub(super) fn end(&self) -> Offset {
+    pub(crate) fn end(&self) -> Offset {
         self.frames.last().map_or(self.header.base, Frame::end)
     }
 
-    pub(super) fn data_end(&self) -> usize {
+    pub(crate) fn data_end(&self) -> usize {
         self.frames
             .iter()
             .zip(&self.starts)
@@ -146,7 +146,7 @@ impl Image {
     }
 
     /// Appends records as the next frame; it claims what came before it.
-    pub(super) fn push(&mut self, frame: &Frame) -> &mut Self {
+    pub(crate) fn push(&mut self, frame: &Frame) -> &mut Self {
         let frame = frame.resealed(&seal_at(self.end().0));
         self.index
             .note(frame.base, self.bytes.len() as u64, frame.first_ts);
@@ -157,17 +157,18 @@ impl Image {
         self
     }
 
-    pub(super) fn payload(&mut self, payload: impl Into<Bytes>) -> &mut Self {
-        let frame = frame_of(0, &[(1, NewRecord::new(payload))]);
+    pub(crate) fn payload(&mut self, payload: impl Into<Bytes>) -> &mut Self {
+        let timestamp = 1_000 + self.end().0;
+        let frame = frame_of(0, &[(timestamp, NewRecord::new(payload))]);
         self.push(&frame)
     }
 
-    pub(super) fn zeros(&mut self, len: usize) -> &mut Self {
+    pub(crate) fn zeros(&mut self, len: usize) -> &mut Self {
         self.bytes.resize(self.bytes.len() + len, 0);
         self
     }
 
-    pub(super) fn footer(&self) -> Footer {
+    pub(crate) fn footer(&self) -> Footer {
         let ext = self.frames.iter().filter_map(|frame| frame.ext);
         Footer {
             log: self.header.log,
@@ -185,34 +186,34 @@ impl Image {
         }
     }
 
-    pub(super) fn seal(&mut self) -> &mut Self {
+    pub(crate) fn seal(&mut self) -> &mut Self {
         let footer = self.footer().encode(SALT);
         self.bytes.extend_from_slice(&footer);
         self
     }
 
     /// Flips a bit of frame `nth`, `at` bytes into it.
-    pub(super) fn damage(&mut self, nth: usize, at: usize) -> &mut Self {
+    pub(crate) fn damage(&mut self, nth: usize, at: usize) -> &mut Self {
         let at = self.starts[nth] + at;
         self.bytes[at] ^= 0x10;
         self
     }
 
-    pub(super) fn scan(&self) -> Seen {
+    pub(crate) fn scan(&self) -> Seen {
         scan_bytes(&self.bytes)
     }
 }
 
 /// A scan and the frames that it showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) scan: SegmentScan,
-    pub(super) frames: Vec<(FrameHead, u64, Bytes)>,
+pub(crate) struct Seen {
+    pub(crate) scan: SegmentScan,
+    pub(crate) frames: Vec<(FrameHead, u64, Bytes)>,
 }
 
 impl Seen {
     /// The offset ranges of the runs.
-    pub(super) fn ranges(&self) -> Vec<(u64, u64)> {
+    pub(crate) fn ranges(&self) -> Vec<(u64, u64)> {
         self.scan
             .runs
             .iter()
@@ -220,7 +221,7 @@ impl Seen {
             .collect()
     }
 
-    pub(super) fn records(&self) -> Vec<Record> {
+    pub(crate) fn records(&self) -> Vec<Record> {
         let frames = self.frames.iter();
         frames
             .flat_map(|(_, _, bytes)| crate::segment::Records::of(bytes.clone()).unwrap())
@@ -229,11 +230,11 @@ impl Seen {
     }
 }
 
-pub(super) fn scan_bytes(bytes: &[u8]) -> Seen {
+pub(crate) fn scan_bytes(bytes: &[u8]) -> Seen {
     scan_file(&latched(bytes))
 }
 
-pub(super) fn scan_file(file: &Latched) -> Seen {
+pub(crate) fn scan_file(file: &Latched) -> Seen {
     let mut frames = Vec::new();
     let mut note = |head: &FrameHead, pos, bytes: &Bytes| frames.push((*head, pos, bytes.clone()));
     let scan = scan(file, &expect(), 128, &mut note).unwrap();

@@ -5,7 +5,7 @@ mod footer;
 mod frame;
 mod header;
 mod hostile;
-mod image;
+pub(crate) mod image;
 mod lookalike;
 mod scan;
 
@@ -15,9 +15,9 @@ use proptest::prelude::*;
 use super::{Frame, FrameBuilder, FrameSeal, NewRecord, Record};
 use crate::Offset;
 
-pub(super) const SALT: u64 = 0x5a17_5a17_0bad_cafe;
+pub(crate) const SALT: u64 = 0x5a17_5a17_0bad_cafe;
 
-pub(super) fn seal_at(base: u64) -> FrameSeal {
+pub(crate) fn seal_at(base: u64) -> FrameSeal {
     FrameSeal {
         base: Offset(base),
         durable: Offset(base),
@@ -25,7 +25,7 @@ pub(super) fn seal_at(base: u64) -> FrameSeal {
     }
 }
 
-pub(super) fn frame_of(base: u64, records: &[(u64, NewRecord)]) -> Frame {
+pub(crate) fn frame_of(base: u64, records: &[(u64, NewRecord)]) -> Frame {
     let mut builder = FrameBuilder::new(64);
     for (timestamp, record) in records {
         builder.push(*timestamp, record);
@@ -34,18 +34,18 @@ pub(super) fn frame_of(base: u64, records: &[(u64, NewRecord)]) -> Frame {
 }
 
 /// A frame of `count` records that name their own offsets.
-pub(super) fn numbered(base: u64, count: u64) -> Frame {
+pub(crate) fn numbered(base: u64, count: u64) -> Frame {
     let records: Vec<_> = (base..base + count)
         .map(|offset| (1_000 + offset, NewRecord::new(format!("record {offset}"))))
         .collect();
     frame_of(base, &records)
 }
 
-pub(super) fn read_all(frame: &Frame) -> Vec<Record> {
+pub(crate) fn read_all(frame: &Frame) -> Vec<Record> {
     frame.records().map(|record| record.unwrap()).collect()
 }
 
-pub(super) fn any_record() -> impl Strategy<Value = NewRecord> {
+pub(crate) fn any_record() -> impl Strategy<Value = NewRecord> {
     let bytes = |max| prop::collection::vec(any::<u8>(), 0..max).prop_map(Bytes::from);
     (
         bytes(300),
@@ -59,13 +59,13 @@ pub(super) fn any_record() -> impl Strategy<Value = NewRecord> {
         })
 }
 
-pub(super) fn any_records() -> impl Strategy<Value = Vec<(u64, NewRecord)>> {
+pub(crate) fn any_records() -> impl Strategy<Value = Vec<(u64, NewRecord)>> {
     let steps = prop_oneof![Just(0), 0u64..200, any::<u64>()];
     prop::collection::vec((steps, any_record()), 1..20)
 }
 
 /// The records with the timestamps that they must be read back with: never going back.
-pub(super) fn expected(base: u64, records: &[(u64, NewRecord)]) -> Vec<Record> {
+pub(crate) fn expected(base: u64, records: &[(u64, NewRecord)]) -> Vec<Record> {
     let mut last = 0;
     records
         .iter()

@@ -1,0 +1,340 @@
+//! Files that no manifest names, and names without a file.
+//!
+//! ```text
+//! a segment file that is not named                        what becomes of it, once the manifest counts
+//! ------------------------------------------------------  -------------------------------------------
+//! blank                                                    removed: created ahead, never committed
+//! written under a commit beyond the manifest's end         nothing is touched: commits were lost
+//! never committed by its number, claims no commit          removed: a copy of a recovery that died
+//! ends before the stream's start                           removed: a trim that was not finished
+//! anything else with a good header of this log             quarantined
+//! another log's, or no good header                         left alone, reported
+//! ```
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::tail::{BLOCK, Place};
+use crate::{
+    disk::{Access, Disk, Entry, SharedFile},
+    error::{Damage, Result, StorageError},
+    ids::{SegmentNo, StreamId},
+    layout::{Layout, parse_manifest_name, parse_segment_name, parse_stream_dir},
+    manifest::{ManifestState, Seq, StreamState},
+    segment::{Footer, HEADER_LEN, SegmentHeader},
+};
+
+/// The names in a log's directory that are its own.
+const OWN_FILES: [&str; 5] = ["LOCK", "CURRENT", "CURRENT.tmp", "claims", "reserve"];
+const OWN_FOLDERS: [&str; 3] = ["manifest", "streams", "quarantine"];
+
+/// How far ahead of its stream the number of a strange file may be and still be passed over.
+const FAR: u64 = 1 << 20;
+
+/// What lies in the folders and is not what the manifest names.
+#[derive(Debug, Default)]
+pub(super) struct Leftovers {
+    /// To be removed once the new manifest counts.
+    pub(super) remove: Vec<PathBuf>,
+    /// To be quarantined then.
+    pub(super) set_aside: Vec<PathBuf>,
+    /// To be left alone.
+    pub(super) foreign: Vec<PathBuf>,
+    /// Numbers of segments that files which are left alone stand in the way of.
+    in_the_way: Vec<(StreamId, SegmentNo)>,
+    /// Final segments whose file is gone.
+    pub(super) missing: Vec<Damage>,
+}
+
+/// The names in a folder; none where it does not exist.
+pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<Entry>> {
+    match disk.list(dir) {
+        Ok(names) => Ok(names),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(StorageError::io("list", dir, error)),
+    }
+}
+
+/// True when a name at the top of a log's directory is one of the log's own.
+pub(super) fn is_own(entry: &Entry) -> bool {
+    let own: &[&str] = match entry.is_dir {
+        true => &OWN_FOLDERS,
+        false => &OWN_FILES,
+    };
+    own.iter().any(|own| entry.name == *own)
+}
+
+impl Leftovers {
+    /// Looks through the folders and changes nothing.
+    ///
+    /// Fails where a file proves that the manifest, which ends at `end`, has lost commits that were
+    /// durable: a segment is written to only once the commit that created it is.
+    pub(super) fn find(place: &Place<'_>, state: &ManifestState, end: Seq) -> Result<Self> {
+        let mut found = Self::default();
+        let layout = place.layout;
+        for entry in list(place.disk, layout.root())? {
+            if !is_own(&entry) {
+                found.foreign.push(layout.root().join(&entry.name));
+            }
+        }
+        for entry in list(place.disk, &layout.manifest_dir())? {
+            if entry.is_dir || parse_manifest_name(&entry.name).is_none() {
+                found.foreign.push(layout.manifest_dir().join(&entry.name));
+            }
+        }
+        let mut folders = BTreeMap::new();
+        for entry in list(place.disk, &layout.streams_dir())? {
+            match parse_stream_dir(&entry.name).filter(|_| entry.is_dir) {
+                Some(stream) => {
+                    let names = list(place.disk, &layout.stream_dir(stream))?;
+                    folders.insert(stream, names);
+                }
+                None => found.foreign.push(layout.streams_dir().join(&entry.name)),
+            }
+        }
+        for (&stream, names) in &folders {
+            let known = state.streams.get(&stream);
+            for entry in names {
+                found.sort_out(place, stream, known, entry, end)?;
+            }
+        }
+        for (&stream, known) in &state.streams {
+            let names = folders.get(&stream).map_or(&[][..], |names| names);
+            found.miss(stream, known, names);
+        }
+        Ok(found)
+    }
+
+    fn sort_out(
+        &mut self,
+        place: &Place<'_>,
+        stream: StreamId,
+        known: Option<&StreamState>,
+        entry: &Entry,
+        end: Seq,
+    ) -> Result<()> {
+        let path = place.layout.stream_dir(stream).join(&entry.name);
+        let Some(no) = parse_segment_name(&entry.name).filter(|_| !entry.is_dir) else {
+            self.foreign.push(path);
+            return Ok(());
+        };
+        match known.and_then(|known| known.segments.get(&no)) {
+            Some(segment) if segment.residency.hot => {}
+            // The manifest dropped the local copy, durably; its file was about to be removed.
+            Some(_) => self.remove.push(path),
+            None => {
+                let alone = self.foreign.len();
+                self.sort_out_unnamed(place, known, no, path, end)?;
+                if self.foreign.len() > alone {
+                    self.in_the_way.push((stream, no));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes over the numbers of files that stay although nothing names them: the writer could not
+    /// create a segment there. One far ahead is not passed over, or a single file with a strange
+    /// name would use up the numbers.
+    pub(super) fn step_over(&self, state: &mut ManifestState) {
+        for (stream, no) in &self.in_the_way {
+            if let Some(stream) = state.streams.get_mut(stream)
+                && *no >= stream.next_segment
+                && no.since(stream.next_segment) < FAR
+            {
+                stream.next_segment = no.plus(1);
+            }
+        }
+    }
+
+    fn sort_out_unnamed(
+        &mut self,
+        place: &Place<'_>,
+        known: Option<&StreamState>,
+        no: SegmentNo,
+        path: PathBuf,
+        end: Seq,
+    ) -> Result<()> {
+        let file = open(place.disk, &path)?;
+        let io = |error| StorageError::io("read", &path, error);
+        let mut bytes = [0; HEADER_LEN as usize];
+        let read = file.read_at(&mut bytes, 0).map_err(io)?;
+        let never_named = known.is_none_or(|known| no >= known.next_segment);
+        let blank = bytes[..read].iter().all(|byte| *byte == 0);
+        let header = match SegmentHeader::decode(&bytes[..read]) {
+            // The first page of a copy may be lost while others are there; by its number nobody
+            // ever named it, so nobody was told of anything in it.
+            _ if blank && (never_named || is_all_zeros(&file, &path)?) => {
+                self.remove.push(path);
+                return Ok(());
+            }
+            Ok(Some(header)) if header.log == place.log => header,
+            _ => {
+                self.foreign.push(path);
+                return Ok(());
+            }
+        };
+        if never_named && header.manifest_seq > end.get() {
+            return Err(StorageError::CorruptFile {
+                what: format!(
+                    "commits are missing at its end: it ends with entry {end}, and {} was written \
+                     under entry {}, which had been durable",
+                    path.display(),
+                    header.manifest_seq
+                ),
+                path: place.layout.manifest_dir(),
+                range: None,
+            });
+        }
+        let unfinished_copy = never_named && header.manifest_seq == 0;
+        let start = known.map(|known| known.start);
+        let is_trimmed = || {
+            let len = file.len().map_err(io)?;
+            let footer = Footer::read(&*file, len, header.salt).ok();
+            let end = footer.filter(|f| f.segment == no).map(|f| f.end);
+            Ok::<_, StorageError>(end.zip(start).is_some_and(|(end, start)| end <= start))
+        };
+        match unfinished_copy || (!never_named && is_trimmed()?) {
+            true => self.remove.push(path),
+            false => self.set_aside.push(path),
+        }
+        Ok(())
+    }
+
+    /// Final segments without their file. (Those of unsealed ones are found when they are read.)
+    fn miss(&mut self, stream: StreamId, known: &StreamState, names: &[Entry]) {
+        let files = names.iter().filter(|entry| !entry.is_dir);
+        let there: BTreeSet<SegmentNo> = files
+            .filter_map(|entry| parse_segment_name(&entry.name))
+            .collect();
+        for (&segment, state) in &known.segments {
+            let (Some((from, to)), Some(end_byte)) =
+                (state.status.range(), state.status.end_byte())
+            else {
+                continue;
+            };
+            if !state.residency.hot || from == to || there.contains(&segment) {
+                continue;
+            }
+            let elsewhere = state.residency.warm.is_some() || state.residency.is_cold();
+            self.missing.push(Damage {
+                stream,
+                segment,
+                from,
+                to,
+                bytes: (0, end_byte),
+                what: match elsewhere {
+                    true => "the segment file is missing; there is another copy",
+                    false => "the segment file is missing",
+                }
+                .to_owned(),
+            });
+        }
+    }
+}
+
+fn open(disk: &dyn Disk, path: &Path) -> Result<SharedFile> {
+    let file = disk.open(path, Access::Read);
+    file.map_err(|error| StorageError::io("open", path, error))
+}
+
+fn is_all_zeros(file: &SharedFile, path: &Path) -> Result<bool> {
+    let mut buf = vec![0; BLOCK];
+    let mut pos = 0;
+    loop {
+        let read = file
+            .read_at(&mut buf, pos)
+            .map_err(|e| StorageError::io("read", path, e))?;
+        if read == 0 {
+            return Ok(true);
+        }
+        if buf[..read].iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        pos += read as u64;
+    }
+}
+
+/// Removes files, durably; those that are gone already are no mistake.
+pub(super) fn remove_all(disk: &dyn Disk, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+    let mut removed = Vec::new();
+    for path in paths {
+        match disk.remove(&path) {
+            Ok(()) => removed.push(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(StorageError::io("remove", path, error)),
+        }
+    }
+    let folders: BTreeSet<&Path> = removed.iter().filter_map(|path| path.parent()).collect();
+    for folder in folders {
+        sync_dir(disk, folder)?;
+    }
+    Ok(removed)
+}
+
+/// Moves files of streams into the quarantine, durably; returns where they are now.
+pub(super) fn quarantine(
+    disk: &dyn Disk,
+    layout: &Layout,
+    paths: &[PathBuf],
+) -> Result<Vec<PathBuf>> {
+    if paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    let dir = layout.quarantine_dir();
+    make_dir(disk, &dir)?;
+    sync_dir(disk, layout.root())?;
+    let mut taken: BTreeSet<OsString> = list(disk, &dir)?.into_iter().map(|e| e.name).collect();
+    let mut moved = Vec::new();
+    let mut folders = BTreeSet::new();
+    for path in paths {
+        // A rename replaces what has the name, and what lies here is not ours to replace.
+        let name = free_name(path, &taken);
+        let to = dir.join(&name);
+        match disk.rename(path, &to) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(StorageError::io("quarantine", path, error)),
+        }
+        taken.insert(name);
+        folders.extend(path.parent());
+        moved.push(to);
+    }
+    // First where it is now: a cut in between may show it twice, never nowhere.
+    sync_dir(disk, &dir)?;
+    for folder in folders {
+        sync_dir(disk, folder)?;
+    }
+    Ok(moved)
+}
+
+fn free_name(path: &Path, taken: &BTreeSet<OsString>) -> OsString {
+    let part = |p: Option<&std::ffi::OsStr>| p.unwrap_or_default().to_string_lossy().into_owned();
+    let folder = part(path.parent().and_then(Path::file_name));
+    let plain = format!("{folder}-{}", part(path.file_name()));
+    let numbered = (1u64..).map(|n| format!("{plain}.{n}"));
+    std::iter::once(plain.clone())
+        .chain(numbered)
+        .map(OsString::from)
+        .find(|name| !taken.contains(name))
+        .unwrap_or_default()
+}
+
+/// Creates a folder unless it is there.
+pub(super) fn make_dir(disk: &dyn Disk, dir: &Path) -> Result<()> {
+    match disk.create_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(StorageError::io("create", dir, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<()> {
+    disk.sync_dir(dir)
+        .map_err(|error| StorageError::io("sync", dir, error))
+}

@@ -1,0 +1,8 @@
+//! Recovery over disks that forget, fail and lie: nothing that was durable is lost, nothing that was
+//! damaged is silent.
+
+#![cfg(feature = "fault-injection")]
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "a test")]
+
+mod rig;
+mod unclean;
