@@ -1,5 +1,83 @@
 //! A durable, tiered, append-only log for Tokio apps.
+//!
+//! A *log* is one data directory, written by one process. It holds many *streams*; a stream is a
+//! dense sequence of *records* with the offsets 0, 1, 2, …
+//!
+//! ```
+//! use tierlog::{From, Settings, Supervisor};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tierlog::Error> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let path = dir.path().join("log");
+//! let supervisor = Supervisor::open(Settings::new(path)).await?;
+//! let orders = supervisor.log().stream("orders").await?;
+//!
+//! let ack = orders.append("hello").await?; // on disk, and there after power loss
+//! assert_eq!(ack.offset.get(), 0);
+//!
+//! let mut reader = orders.reader(From::Earliest).await?;
+//! while let Some(record) = reader.try_next().await? {
+//!     assert_eq!(&record.payload[..], b"hello");
+//! }
+//! let report = supervisor.shutdown(std::time::Duration::from_secs(10)).await?;
+//! assert!(report.clean);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What an ack promises, and what survives what, stands in `docs/durability.md`; which call can be
+//! refused with which [`Kind`], and what wakes it, in `docs/protocol.md`.
 
+mod appender;
+mod handles;
+mod info;
+mod log;
+mod read_only;
+mod reader;
 mod settings;
+mod stream;
+mod supervisor;
+mod verify;
 
+pub use tierlog_actors::{
+    Error, ErrorKind, Kind,
+    context::Totals as Counters,
+    protocol::supervisor::{Health, LogState, Restart, ShutdownReport},
+    read::{From, Reader, TryNext, TryRead},
+    stream::{
+        marks::Level,
+        shared::Watermarks,
+        ticket::{Ack, AppendError, Ticket},
+    },
+};
+pub use tierlog_storage::{
+    Damage, Epoch, Incarnation, Offset, SegmentNo, StreamId,
+    manifest::Inspection as ManifestInspection,
+    recovery::{RecoveryReport, StreamReport},
+    segment::{NewRecord, Record},
+};
+
+pub use appender::Appender;
+pub use info::{SegmentInfo, StreamInfo};
+pub use log::Log;
+pub use read_only::{ReadOnly, ReadStream};
+pub use reader::ReaderBuilder;
 pub use settings::{FlushPolicy, ReadMode, SettingKey, Settings, SettingsError, Size};
+pub use stream::{Stream, TryAppend, TryAppendBatch};
+pub use supervisor::Supervisor;
+pub use verify::VerifyReport;
+
+/// What tests of this workspace reach for: disks that fail on order, points at which actors are
+/// killed, and the storage formats. Not part of the stable interface.
+#[cfg(feature = "fault-injection")]
+#[doc(hidden)]
+pub mod testing {
+    pub use tierlog_actors::{
+        clock::{Clock, SystemClock},
+        exec::{Executor, ThreadPool},
+        fault::{Action, Faults, POINTS},
+        supervisor::Injected,
+    };
+    pub use tierlog_storage as storage;
+}

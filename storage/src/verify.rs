@@ -141,6 +141,11 @@ impl Bounds {
         }
     }
 
+    /// True for what was not asked for, of a segment that is still open.
+    fn is_behind(&self, offset: Offset) -> bool {
+        self.growing && self.end.is_some_and(|end| offset >= end)
+    }
+
     fn missing(&self, expect: &ScanExpect) -> Damage {
         let to = self.end.or(self.base).unwrap_or_default();
         let len = self.sealed.map(|facts| facts.file_len).or(self.end_byte);
@@ -200,7 +205,9 @@ impl Check {
         };
         let (runs, claim) = self.frames(base, &mut sum)?;
         self.header(&header, base.or(runs.first().map(|run| run.base)), &runs);
-        self.verdict.range = runs.first().zip(runs.last()).map(|(a, z)| (a.base, z.end));
+        let asked = |run: &&Run| !self.bounds.is_behind(run.base);
+        let (first, last) = (runs.iter().find(asked), runs.iter().rfind(asked));
+        self.verdict.range = first.zip(last).map(|(a, z)| (a.base, z.end));
         let frames_are_good = self.gaps(base, &runs, claim)?;
         if let Some(facts) = self.bounds.sealed
             && frames_are_good
@@ -223,26 +230,18 @@ impl Check {
         let end_byte = self.bounds.end_byte.unwrap_or(self.len).min(self.len);
         let file = self.file.clone();
         let mut walk = FrameWalk::new(&file, self.expect.salt, HEADER_LEN, end_byte, base);
-        let behind =
-            |offset| self.bounds.growing && self.bounds.end.is_some_and(|end| offset >= end);
-        let (mut next, mut behind_runs) = (base, false);
-        while !next.is_some_and(behind) {
+        let bounds = self.bounds;
+        let mut next = base;
+        while !next.is_some_and(|next| bounds.is_behind(next)) {
             let Some((head, pos, frame)) = walk.next()? else {
                 break;
             };
-            if behind(head.base) {
-                behind_runs = true;
-                break;
-            }
             next = Some(head.end());
-            note(&mut self.verdict, &self.expect, sum, &head, pos, &frame);
+            if !bounds.is_behind(head.base) {
+                note(&mut self.verdict, &self.expect, sum, &head, pos, &frame);
+            }
         }
-        let mut runs = std::mem::take(&mut walk.runs);
-        if behind_runs {
-            // The frame that ended the walk is not part of what was asked for.
-            runs.pop();
-        }
-        Ok((runs, walk.max_claim))
+        Ok((walk.runs, walk.max_claim))
     }
 
     fn header(&mut self, header: &HeaderState, base: Option<Offset>, runs: &[Run]) {
@@ -280,8 +279,12 @@ impl Check {
         for run in runs {
             if pos != run.start || offset.is_some_and(|offset| offset != run.base) {
                 let from = offset.unwrap_or(run.base);
+                let to = match self.bounds.end {
+                    Some(end) if self.bounds.is_behind(run.base) => end,
+                    _ => run.base,
+                };
                 let what = self.fault_at(pos, from)?;
-                self.damage(from, run.base, (pos, run.start), what);
+                self.damage(from, to, (pos, run.start), what);
             }
             (offset, pos) = (Some(run.end), run.end_byte);
         }

@@ -16,12 +16,11 @@
 
 use super::{
     Seq,
-    apply::invalid,
     chunk::{CHUNK_HEADER, CHUNK_MIN, CHUNK_TRAILER},
     entry::{Decoded, ENTRY_OVERHEAD, Entry, EntryFault},
     wire::{Reader, TEXT_MAX, Wire},
 };
-use crate::{crc::crc64, error::Result};
+use crate::crc::crc64;
 
 /// Bytes before a commit's entries.
 pub const COMMIT_HEAD: usize = 40;
@@ -134,19 +133,14 @@ impl<'a> CommitBuilder<'a> {
     }
 
     /// Adds an entry that `encode` appends under the sequence that it is given.
-    pub(super) fn push_with(&mut self, encode: impl FnOnce(Seq, &mut Vec<u8>)) -> Result<()> {
-        let seq = match self.first.0.checked_add(u64::from(self.count)) {
-            Some(_) if self.snapshot => self.first,
-            Some(seq) => Seq(seq),
-            None => return invalid("the manifest has used up its sequences".into()),
-        };
-        encode(seq, self.out);
+    pub(super) fn push_with(&mut self, encode: impl FnOnce(Seq, &mut Vec<u8>)) {
+        let step = if self.snapshot { 0 } else { self.count };
+        encode(Seq(self.first.0 + u64::from(step)), self.out);
         self.count += 1;
-        Ok(())
     }
 
-    pub(super) fn push(&mut self, entry: &Entry) -> Result<()> {
-        self.push_with(|seq, out| entry.encode(seq, out))
+    pub(super) fn push(&mut self, entry: &Entry) {
+        self.push_with(|seq, out| entry.encode(seq, out));
     }
 
     /// Takes back the last entry, which began at this length of [`Self::len_exact`].

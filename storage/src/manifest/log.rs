@@ -162,7 +162,7 @@ impl ManifestLog {
         let most = commit_max(self.tail.chunk_size()).min(SNAPSHOT_COMMIT);
         for entry in state.snapshot_entries() {
             let before = builder.len_exact();
-            builder.push(&entry)?;
+            builder.push(&entry);
             if builder.len() <= most {
                 continue;
             }
@@ -174,7 +174,7 @@ impl ManifestLog {
             }
             commit.clear();
             builder = CommitBuilder::new(state.seq, true, &mut commit);
-            builder.push(&entry)?;
+            builder.push(&entry);
         }
         builder.finish(state.seq, self.tail.salt());
         self.tail.append(&commit, state.seq.next(), &mut bytes);
@@ -396,12 +396,15 @@ impl Prepared {
     }
 
     fn encode(&mut self, entries: &[Entry]) -> Result<Seq> {
+        if self.last.0.checked_add(entries.len() as u64 + 1).is_none() {
+            return invalid("the manifest has used up its sequences".into());
+        }
         let most = commit_max(self.tail.chunk_size());
         let first = self.last.next();
         self.scratch.clear();
         let mut commit = CommitBuilder::new(first, false, &mut self.scratch);
         for entry in entries {
-            commit.push(entry)?;
+            commit.push(entry);
             if commit.len() > most {
                 return invalid(format!(
                     "a commit of {} entries does not fit a chunk of the manifest",

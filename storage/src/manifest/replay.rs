@@ -301,13 +301,17 @@ impl Replay {
             let flags = head.unknown_flags();
             return Err(self.newer(format!("a commit has the flags {flags:#x}")));
         }
+        let mut undo = Vec::new();
         for entry in Entries::of(head, bytes) {
+            undo.clear();
             match entry {
                 Ok((seq, Decoded::Known(entry))) => {
-                    self.state.apply(&entry).map_err(|error| {
-                        let what = format!("entry {seq} ({}): {error}", entry.name());
-                        self.corrupt(what, range)
-                    })?;
+                    self.state
+                        .apply_noting(&entry, &mut undo)
+                        .map_err(|error| {
+                            let what = format!("entry {seq} ({}): {error}", entry.name());
+                            self.corrupt(what, range)
+                        })?;
                     self.report.entries += 1;
                 }
                 Ok((_, Decoded::Unknown { optional: true, .. })) => {

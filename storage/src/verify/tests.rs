@@ -341,11 +341,36 @@ fn damage_before_the_end_asked_for_is_seen_and_frames_behind_it_are_not_counted(
     let starts = image.starts.clone();
     image.damage(1, 50);
     // The frame behind the damage is also behind the end.
-    let verdict = Place::of(&image.bytes).verify(SegmentStatus::Open, Some(15));
-    assert_eq!(verdict.records, 2);
-    assert_eq!((verdict.damage[0].from.0, verdict.damage[0].to.0), (12, 15));
-    assert_eq!(verdict.damage[0].bytes.0, starts[1] as u64);
-    assert_eq!(verdict.damage.len(), 1);
+    let place = Place::of(&image.bytes);
+    for until in [14, 15] {
+        let verdict = place.verify(SegmentStatus::Open, Some(until));
+        assert_eq!(verdict.records, 2);
+        assert_eq!(verdict.range, Some((Offset(10), Offset(12))));
+        let bytes = (starts[1] as u64, starts[2] as u64);
+        assert_eq!(ranges(&verdict), [(12, until, bytes.0, bytes.1)]);
+    }
+}
+
+#[test]
+fn an_index_that_names_a_place_where_no_frame_begins_is_reported() {
+    let mut image = Image::new(0);
+    for _ in 0..4 {
+        image.payload(vec![1; 50_000]);
+    }
+    let status = sealed(&image);
+    let mut index = crate::segment::SparseIndex::default();
+    for entry in image.footer().index.entries() {
+        let off = if entry.pos > HEADER_LEN { 8 } else { 0 };
+        index.note(entry.offset, entry.pos + off, entry.ts);
+    }
+    let footer = Footer {
+        index,
+        ..image.footer()
+    };
+    image.bytes.extend_from_slice(&footer.encode(SALT));
+    let verdict = Place::of(&image.bytes).verify(status, None);
+    assert_eq!(verdict.damage.len(), 1, "{verdict:?}");
+    assert!(verdict.damage[0].what.contains("index"));
 }
 
 #[test]

@@ -111,6 +111,18 @@ fn a_commit_that_fits_no_chunk_is_refused() {
 }
 
 #[test]
+fn the_last_sequence_is_never_used_twice() {
+    let bench = Bench::new();
+    let mut state = ManifestState::new(LOG);
+    state.seq = Seq(u64::MAX - 2);
+    let mut log = bench.publish(1, &state);
+    let results = log.commit(&[stream(1), stream(2)], &mut state).unwrap();
+    assert!(results[0].is_ok() && results[1].is_err(), "{results:?}");
+    done(log.commit(&[], &mut state));
+    assert_eq!(bench.replay().unwrap().state, state);
+}
+
+#[test]
 fn commits_of_one_call_may_span_chunks() {
     let bench = Bench::new();
     let (mut log, mut state) = bench.begin();

@@ -2,6 +2,10 @@
 
 mod arbitrary;
 mod codec;
+mod damage;
+mod faults;
 mod files;
+mod foreign;
+mod power;
 mod support;
 mod transitions;

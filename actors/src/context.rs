@@ -1,0 +1,145 @@
+//! What all actors of a log are given.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use serde::Serialize;
+use tierlog_storage::{Epoch, LogId, claims::ClaimsFile, disk::Disk, layout::Layout};
+
+use crate::{
+    clock::Clock,
+    coordinator::CoordinatorHandle,
+    exec::{Completion, Executor, Running, Work, run},
+    fault::Faults,
+    flusher::FlusherHandle,
+    manifest::ManifestHandle,
+    options::Options,
+    read::ReadContext,
+    stream::{budget::Budget, tail::TailBudget},
+};
+
+/// What lives as long as the log is open.
+#[derive(Debug)]
+pub struct LogContext {
+    /// Checked figures.
+    pub options: Options,
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// Where its files are.
+    pub layout: Layout,
+    /// Where time stamps come from.
+    pub clock: Arc<dyn Clock>,
+    /// Where blocking work runs.
+    pub executor: Arc<dyn Executor>,
+    /// Armed points, in tests.
+    pub faults: Faults,
+    /// What was done so far.
+    pub counters: Counters,
+    /// What readers share.
+    pub readers: Arc<ReadContext>,
+    /// What accepted records of all streams hold.
+    pub budget: Arc<Budget>,
+    /// What recent frames of all streams take.
+    pub tail: Arc<TailBudget>,
+    /// Streams with bytes that are not durable: a hint whether a write and its sync may be one
+    /// hand-over, or are better left to the flusher.
+    pub dirty: AtomicUsize,
+}
+
+/// What lives as long as one generation of actors.
+#[derive(Debug, Clone)]
+pub struct Generation {
+    /// The log.
+    pub log: Arc<LogContext>,
+    /// Its identity.
+    pub id: LogId,
+    /// The owner epoch.
+    pub epoch: Epoch,
+    /// Where durable ends are claimed.
+    pub claims: Arc<ClaimsFile>,
+    /// Jobs of the actors that serve all streams.
+    pub running: Running,
+    /// Syncs.
+    pub flusher: FlusherHandle,
+    /// Admits and rolls over segments.
+    pub coordinator: CoordinatorHandle,
+    /// Makes entries durable.
+    pub manifest: ManifestHandle,
+}
+
+impl LogContext {
+    /// Runs blocking work for an actor, counted in `running`.
+    pub fn write_job<T: Send + 'static>(
+        &self,
+        running: &Running,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> Completion<T> {
+        run(&self.executor, Work::Write, running, f)
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $field:ident),* $(,)?) => {
+        /// Running totals since the log was opened.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($(#[$doc])* pub $field: AtomicU64,)*
+        }
+
+        /// Totals at one moment.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+        pub struct Totals {
+            $($(#[$doc])* pub $field: u64,)*
+        }
+
+        impl Counters {
+            /// The totals now.
+            pub fn totals(&self) -> Totals {
+                Totals { $($field: self.$field.load(Ordering::Relaxed),)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Records written.
+    records,
+    /// Bytes of frames written.
+    bytes,
+    /// Frames written.
+    frames,
+    /// Writes handed over, each of one frame or more.
+    writes,
+    /// Successful syncs of segments.
+    syncs,
+    /// Records made durable.
+    durable_records,
+    /// Segments sealed.
+    sealed,
+    /// Manifest commits.
+    manifest_commits,
+    /// Syncs of the manifest.
+    manifest_syncs,
+    /// Failed writes and syncs that were recovered from.
+    repairs,
+}
+
+impl Counters {
+    /// Adds to a total.
+    pub fn add(counter: &AtomicU64, n: u64) {
+        counter.fetch_add(n, Ordering::Relaxed);
+    }
+}
+
+/// How long to wait before trying again what failed `failures` times in a row: from 10 ms, doubled
+/// each time up to one second, with jitter, so that many streams do not come back at once.
+pub fn backoff(failures: u32) -> Duration {
+    let base = Duration::from_millis(10).saturating_mul(1 << failures.min(7));
+    let base = base.min(Duration::from_secs(1));
+    base.mul_f64(0.5 + fastrand::f64() / 2.0)
+}

@@ -1,0 +1,127 @@
+//! What others may ask of the coordinator.
+
+use std::{fmt, sync::Arc};
+
+use futures::future::BoxFuture;
+use kameo::{actor::ActorRef, error::SendError};
+use tierlog_storage::Offset;
+use tokio::sync::oneshot;
+
+use super::{actor::CoordinatorActor, ledger::Ledger};
+use crate::{
+    error::Error,
+    kind::Kind,
+    protocol::coordinator::{Admit, Discard, Rollover, Trim},
+    stream::{bell::Bell, shared::StreamShared},
+};
+
+/// Handed out to writers and streams.
+#[derive(Clone)]
+pub struct CoordinatorHandle {
+    actor: ActorRef<CoordinatorActor>,
+    ledger: Arc<Ledger>,
+    drained: Arc<Bell>,
+}
+
+/// The coordinator has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CoordinatorGone;
+
+impl CoordinatorHandle {
+    pub(super) fn new(
+        actor: ActorRef<CoordinatorActor>,
+        ledger: Arc<Ledger>,
+        drained: Arc<Bell>,
+    ) -> Self {
+        Self {
+            actor,
+            ledger,
+            drained,
+        }
+    }
+
+    /// Asks for a segment; `Some` gives the request back because the mailbox is full.
+    ///
+    /// # Errors
+    /// [`CoordinatorGone`].
+    pub fn try_admit(&self, admit: Admit) -> Result<Option<Admit>, CoordinatorGone> {
+        match self.actor.tell(admit).try_send() {
+            Ok(()) => Ok(None),
+            Err(SendError::MailboxFull(admit)) => Ok(Some(admit)),
+            Err(_) => Err(CoordinatorGone),
+        }
+    }
+
+    /// Hands a sealed segment over, waiting for room. The writer holds this beside everything else
+    /// that it waits for. Should the actor be gone, the answer slot says so.
+    pub fn roll_over(&self, rollover: Rollover) -> BoxFuture<'static, ()> {
+        let actor = self.actor.clone();
+        Box::pin(async move {
+            let _ = actor.tell(rollover).send().await;
+        })
+    }
+
+    /// Hands over files that nothing names any more, waiting for room. Should the actor be gone,
+    /// the next open finds and removes them.
+    pub fn discard(&self, discard: Discard) -> BoxFuture<'static, ()> {
+        let actor = self.actor.clone();
+        Box::pin(async move {
+            let _ = actor.tell(discard).send().await;
+        })
+    }
+
+    /// Drops everything below `before`, durably. Gives the new start.
+    ///
+    /// # Errors
+    /// `WouldBlock(Rollover)` or `WouldBlock(Manifest)` when a mailbox is full, `InvalidInput` when
+    /// `before` is beyond the durable end.
+    pub async fn trim(&self, stream: Arc<StreamShared>, before: Offset) -> Result<Offset, Error> {
+        let (done, outcome) = oneshot::channel();
+        match self
+            .actor
+            .tell(Trim {
+                stream,
+                before,
+                done,
+            })
+            .try_send()
+        {
+            Ok(()) => outcome.await.unwrap_or_else(|_| Err(gone())),
+            Err(SendError::MailboxFull(_)) => Err(Error::would_block(Kind::Rollover)),
+            Err(_) => Err(gone()),
+        }
+    }
+
+    /// Whether the mailbox has room.
+    pub fn has_room(&self) -> bool {
+        let mailbox = self.actor.mailbox_sender();
+        mailbox.is_closed() || mailbox.capacity().is_none_or(|room| room > 0)
+    }
+
+    /// Resolves when there is room in the mailbox, or nobody behind it any more.
+    pub async fn ready(&self) {
+        self.drained.wait_until(|| self.has_room()).await;
+    }
+
+    /// Bytes that hot segments hold.
+    pub fn hot_bytes(&self) -> u64 {
+        self.ledger.used()
+    }
+
+    /// Ends the actor where it stands.
+    pub fn kill(&self) {
+        self.actor.kill();
+    }
+}
+
+fn gone() -> Error {
+    Error::Unavailable {
+        why: "the coordinator is being restarted".into(),
+    }
+}
+
+impl fmt::Debug for CoordinatorHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CoordinatorHandle").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,298 @@
+//! What the coordinator does beside its loop: each task ends with an effect on its state.
+
+use std::sync::Arc;
+
+use tierlog_storage::{
+    Epoch, SegmentNo, StreamId,
+    disk::Disk,
+    error::StorageError,
+    layout::Layout,
+    manifest::{Entry, SealedFacts, SegmentStatus},
+    segment,
+};
+
+use crate::{
+    context::{Counters, LogContext},
+    error::Error,
+    exec::Running,
+    kind::Kind,
+    manifest::ManifestHandle,
+    protocol::coordinator::{AdmissionGuard, Admit, AdmitError, Admitted, Discard, Rollover, Trim},
+    stream::segments::{Segment, SegmentKind},
+    writer::WriterHandle,
+};
+
+/// What a task needs.
+#[derive(Debug, Clone)]
+pub struct Tasks {
+    pub(super) log: Arc<LogContext>,
+    pub(super) manifest: ManifestHandle,
+    pub(super) epoch: Epoch,
+    pub(super) running: Running,
+}
+
+/// What a task's end changes.
+#[derive(Debug)]
+pub enum Effect {
+    /// Nothing.
+    None,
+    /// So many bytes of the hot budget came back.
+    Freed(u64),
+    /// The disk was full; this writer wants to be told when something was freed.
+    DiskFull {
+        /// Its stream.
+        stream: StreamId,
+        /// It.
+        writer: WriterHandle,
+    },
+    /// A folder could not be synced: whether the names in it are durable is unknown.
+    Broken(Error),
+}
+
+/// Makes a segment: file and folder durable, then the manifest, then the answer.
+pub async fn admit(tasks: Tasks, admit: Admit, guard: AdmissionGuard) -> Effect {
+    let Tasks {
+        log,
+        manifest,
+        epoch,
+        running,
+    } = tasks;
+    let Admit {
+        stream,
+        no,
+        incarnation,
+        allocate,
+        commit,
+        nudge,
+        done,
+    } = admit;
+    log.faults.at("coordinator.before_create").await;
+    let created = {
+        let job_log = Arc::clone(&log);
+        log.write_job(&running, move || {
+            segment::create_segment(job_log.disk.as_ref(), &job_log.layout, stream, no, allocate)
+        })
+        .await
+    };
+    let file = match created {
+        Ok(Ok(file)) => file,
+        Ok(Err(error)) if error.is_storage_full() => {
+            let _ = done.send(Err(AdmitError::Short(Kind::Admission)));
+            return Effect::DiskFull {
+                stream,
+                writer: nudge,
+            };
+        }
+        Ok(Err(error)) => {
+            let broken = is_dir_sync(&error, &log.layout, stream);
+            let error = Error::from(error);
+            let _ = done.send(Err(AdmitError::Failed(error.clone())));
+            return if broken {
+                Effect::Broken(error)
+            } else {
+                Effect::None
+            };
+        }
+        Err(died) => {
+            let _ = done.send(Err(AdmitError::Failed(Error::indeterminate(&died))));
+            return Effect::None;
+        }
+    };
+    log.faults.at("coordinator.after_create").await;
+    let salt = fastrand::u64(..);
+    let capacity = log.options.segment_size;
+    let entry = Entry::SegmentCreated {
+        stream,
+        segment: no,
+        salt,
+        capacity,
+        epoch,
+        incarnation,
+    };
+    let mut seq = tierlog_storage::manifest::Seq(0);
+    if commit {
+        match manifest.commit(vec![entry.clone()]).await {
+            Ok(committed) => seq = committed,
+            Err(error) => {
+                let _ = done.send(Err(AdmitError::Failed(error)));
+                return Effect::None;
+            }
+        }
+        log.faults.at("coordinator.after_commit").await;
+    }
+    let admitted = Admitted {
+        file: Arc::new(file),
+        no,
+        salt,
+        capacity,
+        allocated: allocate,
+        seq,
+        entry,
+        guard,
+    };
+    // A writer that is gone drops it: the guard gives its bytes back, and the next recovery finds
+    // a blank segment.
+    let _ = done.send(Ok(admitted));
+    Effect::None
+}
+
+/// Says in the manifest that a segment is sealed, then shows it to readers as such.
+pub async fn roll_over(tasks: Tasks, rollover: Rollover) -> Effect {
+    let Rollover {
+        stream,
+        no,
+        salt,
+        admitted,
+        facts,
+        done,
+    } = rollover;
+    match tasks
+        .manifest
+        .commit(vec![sealed(stream.id, no, &facts)])
+        .await
+    {
+        Ok(_) => {
+            let freed = admitted.saturating_sub(facts.file_len);
+            if let Some(segment) = Segment::ended(no, salt, &SegmentStatus::Sealed(facts)) {
+                stream.segments.put(Arc::new(segment));
+            }
+            Counters::add(&tasks.log.counters.sealed, 1);
+            let _ = done.send(Ok(()));
+            Effect::Freed(freed)
+        }
+        Err(error) => {
+            let why = error.to_string().into();
+            let _ = done.send(Err(Error::RolloverFailed { why }));
+            Effect::None
+        }
+    }
+}
+
+/// Durable first, then the files go.
+pub async fn trim(tasks: Tasks, trim: Trim) -> Effect {
+    let Trim {
+        stream,
+        before,
+        done,
+    } = trim;
+    let now = stream.watermarks();
+    if before > now.durable {
+        let what = format!(
+            "can't trim before {before}: the durable end is {}",
+            now.durable
+        );
+        let _ = done.send(Err(Error::InvalidInput { what }));
+        return Effect::None;
+    }
+    if before <= now.start {
+        let _ = done.send(Ok(now.start));
+        return Effect::None;
+    }
+    let entry = Entry::Trimmed {
+        stream: stream.id,
+        start: before,
+    };
+    if let Err(error) = tasks.manifest.commit(vec![entry]).await {
+        // Another trim may have gone further meanwhile: then this one has nothing left to do.
+        let outcome = if stream.start() >= before {
+            Ok(stream.start())
+        } else {
+            Err(error)
+        };
+        let _ = done.send(outcome);
+        return Effect::None;
+    }
+    tasks.log.faults.at("coordinator.after_trim_commit").await;
+    stream.advance_start(before);
+    let gone = stream.segments.trim(before);
+    let segments = gone
+        .iter()
+        .map(|segment| (segment.no, held(segment, &tasks)))
+        .collect();
+    let effect = remove(&tasks, stream.id, segments).await;
+    let _ = done.send(Ok(before));
+    effect
+}
+
+/// Removes files that nothing names any more.
+pub async fn discard(tasks: Tasks, discard: Discard) -> Effect {
+    remove(&tasks, discard.stream, discard.segments).await
+}
+
+/// What a segment holds of the hot budget.
+fn held(segment: &Segment, tasks: &Tasks) -> u64 {
+    match &segment.kind {
+        SegmentKind::Sealed(facts) => facts.file_len,
+        SegmentKind::Active | SegmentKind::Closed => tasks.log.options.segment_size,
+    }
+}
+
+async fn remove(tasks: &Tasks, stream: StreamId, segments: Vec<(SegmentNo, u64)>) -> Effect {
+    if segments.is_empty() {
+        return Effect::None;
+    }
+    let freed = segments.iter().map(|(_, bytes)| bytes).sum();
+    let numbers: Vec<_> = segments.into_iter().map(|(no, _)| no).collect();
+    // Readers let go first: a removed file that is still open keeps its space.
+    tasks.log.readers.forget(stream, &numbers);
+    let log = Arc::clone(&tasks.log);
+    let removed = tasks
+        .log
+        .write_job(&tasks.running, move || {
+            for no in numbers {
+                let path = log.layout.segment(stream, no);
+                if let Err(error) = log.disk.remove(&path) {
+                    // It stays as a leftover that nothing names; the next open removes it.
+                    tracing::warn!(target: "tierlog::coordinator", path = %path.display(), %error, "a file stays");
+                }
+            }
+            sync_dir(log.disk.as_ref(), &log.layout.stream_dir(stream))
+        })
+        .await;
+    match removed {
+        Ok(Err(error)) => Effect::Broken(error),
+        Ok(Ok(())) | Err(_) => Effect::Freed(freed),
+    }
+}
+
+fn sealed(stream: StreamId, segment: SegmentNo, facts: &SealedFacts) -> Entry {
+    let &SealedFacts {
+        base,
+        end,
+        data_end,
+        file_len,
+        first_ts,
+        last_ts,
+        ext,
+        digest,
+        flush_failed,
+    } = facts;
+    Entry::Sealed {
+        stream,
+        segment,
+        base,
+        end,
+        data_end,
+        file_len,
+        first_ts,
+        last_ts,
+        ext,
+        digest,
+        flush_failed,
+    }
+}
+
+fn sync_dir(disk: &dyn Disk, dir: &std::path::Path) -> Result<(), Error> {
+    disk.sync_dir(dir)
+        .map_err(|error| StorageError::io("sync", dir, error).into())
+}
+
+/// Whether it was a folder of the stream that could not be synced.
+fn is_dir_sync(error: &StorageError, layout: &Layout, stream: StreamId) -> bool {
+    let folders = [
+        layout.stream_dir(stream),
+        layout.streams_dir(),
+        layout.root().to_owned(),
+    ];
+    matches!(error, StorageError::Io { op, path, .. } if op.starts_with("sync") && folders.contains(path))
+}

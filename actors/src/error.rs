@@ -1,0 +1,256 @@
+//! The one error that callers see, and the few kinds that say what to do about it.
+
+use std::{path::PathBuf, sync::Arc};
+
+use tierlog_storage::{
+    Offset,
+    error::{Damage, StorageError},
+};
+
+use crate::kind::Kind;
+
+/// What a caller should do about an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Nothing happened; the same call may be made again.
+    Retry,
+    /// A resource is short: wait until there is room, then call again.
+    BackOff,
+    /// The call itself is wrong and will fail again as it is.
+    FixInput,
+    /// The log has moved on from what the call assumed: look again, then decide.
+    Moved,
+    /// The stream or the log refuses further work until it is opened again.
+    Reopen,
+    /// Bytes are damaged or missing: restore them from a copy.
+    Restore,
+    /// The log was shut down.
+    Closed,
+}
+
+/// Why a call failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A bounded resource is short; nothing was done.
+    #[error("would block on {kind}")]
+    WouldBlock {
+        /// Which resource.
+        kind: Kind,
+    },
+    /// The call's arguments can't be taken.
+    #[error("{what}")]
+    InvalidInput {
+        /// What is wrong with them.
+        what: String,
+    },
+    /// A record, or a batch as a whole, is over the limit.
+    #[error("a record or batch of {len} bytes is over the limit of {limit} bytes")]
+    RecordTooLarge {
+        /// Its size as encoded, in bytes.
+        len: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// A stream's name is empty, longer than 255 bytes, or has a control character.
+    #[error("not a stream name: {what}")]
+    StreamName {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// No stream has this name.
+    #[error("there is no stream named {name:?}")]
+    UnknownStream {
+        /// The name asked for.
+        name: String,
+    },
+    /// Too many streams are open at once.
+    #[error("{limit} streams are open, which is the limit")]
+    TooManyStreams {
+        /// The setting `max_streams`.
+        limit: usize,
+    },
+    /// Settings that can't work.
+    #[error("{what}")]
+    Settings {
+        /// What is wrong, naming the key.
+        what: String,
+    },
+    /// `append_if` found the stream elsewhere. Said only once `next` is durable.
+    #[error("the next offset is {next}, not {expected}")]
+    Conflict {
+        /// What the caller expected.
+        expected: Offset,
+        /// The next offset of the stream, durable.
+        next: Offset,
+    },
+    /// The disk is full. What was refused is handed back; appends go on when there is room.
+    #[error("no space left for the log")]
+    StorageFull,
+    /// The record is surely not in the log and will never be.
+    #[error("not appended: {why}")]
+    NotAppended {
+        /// What went wrong before it.
+        why: Arc<str>,
+    },
+    /// Nobody can say whether the record is in the log; a reader will tell after reopening.
+    #[error("the outcome is unknown: {why}")]
+    Indeterminate {
+        /// What went wrong.
+        why: Arc<str>,
+    },
+    /// A new segment could not be made, or a full one not be sealed.
+    #[error("the segment could not be rolled over: {why}")]
+    RolloverFailed {
+        /// What went wrong.
+        why: Arc<str>,
+    },
+    /// The offset asked for was trimmed away.
+    #[error("offset {asked} was trimmed; the stream starts at {start}")]
+    Trimmed {
+        /// The offset asked for.
+        asked: Offset,
+        /// The first offset that is there.
+        start: Offset,
+    },
+    /// The reader stood beyond a truncation.
+    #[error("the stream was truncated to end at {end}; the reader stood at {position}")]
+    Truncated {
+        /// The end of the stream after the truncation.
+        end: Offset,
+        /// Where the reader stood.
+        position: Offset,
+    },
+    /// Bytes of a stream are damaged.
+    #[error("{0}")]
+    Corrupt(Damage),
+    /// Something is there that can't be read as a log.
+    #[error("{0}")]
+    Storage(Arc<StorageError>),
+    /// The data can't be reached at the moment.
+    #[error("unavailable: {why}")]
+    Unavailable {
+        /// What went wrong.
+        why: Arc<str>,
+    },
+    /// The stream refuses appends until the log is opened again.
+    #[error("the stream stopped: {why}")]
+    StreamFailed {
+        /// What went wrong.
+        why: Arc<str>,
+    },
+    /// The log stopped after too many failures in a row.
+    #[error("the log stopped: {why}")]
+    LogFailed {
+        /// What went wrong.
+        why: Arc<str>,
+    },
+    /// The log was shut down, or its supervisor was dropped.
+    #[error("the log is closed")]
+    Closed,
+    /// This version, or this log, has no such thing.
+    #[error("{what}")]
+    Unsupported {
+        /// What is not there.
+        what: String,
+    },
+    /// A file of the app's could not be read or written.
+    #[error("{op} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        op: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: Arc<std::io::Error>,
+    },
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::WouldBlock { .. } | Self::StorageFull => ErrorKind::BackOff,
+            Self::NotAppended { .. } | Self::RolloverFailed { .. } => ErrorKind::Retry,
+            Self::InvalidInput { .. }
+            | Self::RecordTooLarge { .. }
+            | Self::StreamName { .. }
+            | Self::UnknownStream { .. }
+            | Self::TooManyStreams { .. }
+            | Self::Settings { .. }
+            | Self::Unsupported { .. }
+            | Self::Io { .. } => ErrorKind::FixInput,
+            Self::Conflict { .. } | Self::Trimmed { .. } | Self::Truncated { .. } => {
+                ErrorKind::Moved
+            }
+            Self::Corrupt(_) => ErrorKind::Restore,
+            Self::Storage(error) => match error.as_ref() {
+                StorageError::Locked { .. } => ErrorKind::BackOff,
+                StorageError::Corrupt(_) | StorageError::CorruptFile { .. } => ErrorKind::Restore,
+                StorageError::Invalid { .. } => ErrorKind::Reopen,
+                _ => ErrorKind::FixInput,
+            },
+            Self::Unavailable { .. } => ErrorKind::Retry,
+            Self::Indeterminate { .. } | Self::StreamFailed { .. } | Self::LogFailed { .. } => {
+                ErrorKind::Reopen
+            }
+            Self::Closed => ErrorKind::Closed,
+        }
+    }
+
+    /// What to do about it, in one short clause for people.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::StorageFull => "free disk space or trim, then try again",
+            Self::Storage(error) if matches!(error.as_ref(), StorageError::Locked { .. }) => {
+                "stop the process that has it open, or read it read-only"
+            }
+            Self::Storage(error) if matches!(error.as_ref(), StorageError::NewerVersion { .. }) => {
+                "open it with the version of tierlog that wrote it, or a newer one"
+            }
+            _ => match self.kind() {
+                ErrorKind::Retry => "try again",
+                ErrorKind::BackOff => "wait until there is room, then try again",
+                ErrorKind::FixInput => "correct the call",
+                ErrorKind::Moved => "look at the stream's watermarks and decide again",
+                ErrorKind::Reopen => "open the log again",
+                ErrorKind::Restore => "run `tierlog verify` and restore what it lists from a copy",
+                ErrorKind::Closed => "open the log again",
+            },
+        }
+    }
+
+    /// Shorthand for the refusal.
+    pub const fn would_block(kind: Kind) -> Self {
+        Self::WouldBlock { kind }
+    }
+
+    pub(crate) fn failed(why: &dyn std::fmt::Display) -> Self {
+        Self::StreamFailed {
+            why: why.to_string().into(),
+        }
+    }
+
+    pub(crate) fn indeterminate(why: &dyn std::fmt::Display) -> Self {
+        Self::Indeterminate {
+            why: why.to_string().into(),
+        }
+    }
+
+    pub(crate) fn not_appended(why: &dyn std::fmt::Display) -> Self {
+        Self::NotAppended {
+            why: why.to_string().into(),
+        }
+    }
+}
+
+impl From<StorageError> for Error {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Corrupt(damage) => Self::Corrupt(damage),
+            other if other.is_storage_full() => Self::StorageFull,
+            other => Self::Storage(Arc::new(other)),
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Where blocking work runs: threads meant for it, never a Tokio worker.
+//!
+//! An actor hands over a closure and holds a [`Completion`], a slot reserved together with the
+//! request, so that a result never has to find room in a mailbox. The queue of a pool is bounded by
+//! construction: each actor has a fixed number of jobs in flight. Should it ever be full all the
+//! same, the job is refused and its completion says so at once.
+
+use std::{
+    fmt,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    thread,
+};
+
+use tokio::sync::{Notify, oneshot};
+
+/// A piece of blocking work.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// Which threads a job runs on, so that a reader never waits behind a sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Writes and syncs.
+    Write,
+    /// Reads.
+    Read,
+}
+
+/// Runs blocking work somewhere.
+pub trait Executor: Send + Sync + fmt::Debug + 'static {
+    /// Takes a job, or hands it back when the queue is full or the executor is gone.
+    ///
+    /// # Errors
+    /// The job itself, not run.
+    fn submit(&self, work: Work, job: Job) -> Result<(), Job>;
+}
+
+/// Real threads: one pool for writes and syncs, one for reads.
+#[derive(Debug)]
+pub struct ThreadPool {
+    write: flume::Sender<Job>,
+    read: flume::Sender<Job>,
+}
+
+impl ThreadPool {
+    /// Starts `threads` threads for writes and syncs and as many, but at most four, for reads. They
+    /// end when the pool is dropped and their queue is empty.
+    ///
+    /// # Errors
+    /// When the system refuses another thread.
+    pub fn start(threads: usize, queue: usize) -> std::io::Result<Self> {
+        let pool = |name: &str, count: usize| -> std::io::Result<flume::Sender<Job>> {
+            let (sender, receiver) = flume::bounded::<Job>(queue);
+            for index in 0..count.max(1) {
+                let receiver = receiver.clone();
+                thread::Builder::new()
+                    .name(format!("tierlog-{name}-{index}"))
+                    .spawn(move || {
+                        while let Ok(job) = receiver.recv() {
+                            // A job that panics must not take its thread with it; its completion is
+                            // dropped by the unwinding and tells the actor.
+                            let _ = catch_unwind(AssertUnwindSafe(job));
+                        }
+                    })?;
+            }
+            Ok(sender)
+        };
+        Ok(Self {
+            write: pool("write", threads)?,
+            read: pool("read", threads.min(4))?,
+        })
+    }
+}
+
+impl Executor for ThreadPool {
+    fn submit(&self, work: Work, job: Job) -> Result<(), Job> {
+        let pool = match work {
+            Work::Write => &self.write,
+            Work::Read => &self.read,
+        };
+        pool.try_send(job).map_err(flume::TrySendError::into_inner)
+    }
+}
+
+/// The job ended without a result: it panicked, or no thread took it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a blocking job died")]
+pub struct JobDied;
+
+/// The slot in which a job's result arrives. Dropping it does not stop the job.
+#[derive(Debug)]
+pub struct Completion<T>(oneshot::Receiver<T>);
+
+impl<T> Completion<T> {
+    /// Waits on the calling thread. Not for Tokio workers.
+    ///
+    /// # Errors
+    /// [`JobDied`].
+    pub fn wait(self) -> Result<T, JobDied> {
+        self.0.blocking_recv().map_err(|_| JobDied)
+    }
+}
+
+impl<T> Future for Completion<T> {
+    type Output = Result<T, JobDied>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0)
+            .poll(cx)
+            .map(|result| result.map_err(|_| JobDied))
+    }
+}
+
+/// Counts jobs that still run, so that nobody recovers files under a write that is still going on.
+#[derive(Debug, Clone, Default)]
+pub struct Running(Arc<RunningInner>);
+
+#[derive(Debug, Default)]
+struct RunningInner {
+    count: AtomicUsize,
+    idle: Notify,
+}
+
+/// One job's place in [`Running`].
+#[derive(Debug)]
+pub struct RunningJob(Arc<RunningInner>);
+
+impl Running {
+    /// Counts one more until the guard is dropped.
+    pub fn begin(&self) -> RunningJob {
+        self.0.count.fetch_add(1, Ordering::SeqCst);
+        RunningJob(Arc::clone(&self.0))
+    }
+
+    /// How many run.
+    pub fn count(&self) -> usize {
+        self.0.count.load(Ordering::SeqCst)
+    }
+
+    /// Resolves when none runs.
+    pub async fn idle(&self) {
+        loop {
+            let idle = self.0.idle.notified();
+            tokio::pin!(idle);
+            // Listening begins before the check: a job that ends in between rings anyway.
+            idle.as_mut().enable();
+            if self.count() == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+}
+
+impl Drop for RunningJob {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.idle.notify_waiters();
+        }
+    }
+}
+
+/// Hands `f` to the executor; its result comes through the completion.
+pub fn run<T: Send + 'static>(
+    executor: &Arc<dyn Executor>,
+    work: Work,
+    running: &Running,
+    f: impl FnOnce() -> T + Send + 'static,
+) -> Completion<T> {
+    let (sender, receiver) = oneshot::channel();
+    let guard = running.begin();
+    let job: Job = Box::new(move || {
+        let result = catch_unwind(AssertUnwindSafe(f));
+        // The job no longer touches files: whoever waits for that may go on before the result,
+        // which may be dropped unread, arrives.
+        drop(guard);
+        if let Ok(result) = result {
+            let _ = sender.send(result);
+        }
+    });
+    // A refused job is dropped here with its sender: the completion resolves to `JobDied`.
+    let _ = executor.submit(work, job);
+    Completion(receiver)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool() -> Arc<dyn Executor> {
+        Arc::new(ThreadPool::start(1, 4).expect("threads"))
+    }
+
+    #[test]
+    fn a_panicking_job_resolves_its_completion_and_spares_the_thread() {
+        let pool = pool();
+        let running = Running::default();
+        let died = run::<()>(&pool, Work::Write, &running, || panic!("on purpose"));
+        assert_eq!(died.wait(), Err(JobDied));
+        assert_eq!(run(&pool, Work::Write, &running, || 7).wait(), Ok(7));
+        assert_eq!(running.count(), 0);
+    }
+
+    #[test]
+    fn a_full_queue_resolves_the_completion_instead_of_hanging() {
+        let pool = pool();
+        let running = Running::default();
+        let (go, gate) = std::sync::mpsc::channel::<()>();
+        let parked = run(&pool, Work::Write, &running, move || gate.recv().is_ok());
+        let mut outcomes: Vec<_> = (0..8)
+            .map(|n| run(&pool, Work::Write, &running, move || n))
+            .collect();
+        let refused = outcomes.pop().expect("eight jobs");
+        assert_eq!(refused.wait(), Err(JobDied));
+        go.send(()).expect("the job waits");
+        assert_eq!(parked.wait(), Ok(true));
+        assert_eq!(outcomes.remove(0).wait(), Ok(0));
+    }
+}

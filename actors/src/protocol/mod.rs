@@ -1,0 +1,12 @@
+//! The messages, by receiver. Each carries the slot in which its answer travels.
+
+pub mod coordinator;
+pub mod flusher;
+pub mod manifest;
+pub mod supervisor;
+pub mod writer;
+
+use tokio::sync::oneshot;
+
+/// Where an answer goes. Dropping it unanswered tells the asker that the actor is gone.
+pub type Reply<T> = oneshot::Sender<T>;

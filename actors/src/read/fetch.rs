@@ -1,0 +1,378 @@
+//! Reading jobs: from an offset to the checked block that holds it, in one hand-over.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use tierlog_storage::{
+    Damage, Offset, StorageError, StreamId,
+    segment::{
+        Block, BlockError, Footer, HEADER_LEN, SparseIndex, block::next_good, block::read_block,
+    },
+};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    blocks::{BLOCK, BlockKey},
+    files::OpenFile,
+    source::ReadContext,
+};
+use crate::{
+    exec::{Completion, JobDied},
+    options::ReadMode,
+    stream::segments::{Segment, SegmentKind},
+};
+
+/// A border of frames: the frame at byte `pos` begins with `offset`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Spot {
+    pub(super) pos: u64,
+    pub(super) offset: Offset,
+}
+
+impl Spot {
+    /// Where the first frame of a segment is.
+    pub(super) fn first(segment: &Segment) -> Self {
+        Self {
+            pos: HEADER_LEN,
+            offset: segment.base,
+        }
+    }
+
+    /// Where the frames behind a block go on.
+    pub(super) fn behind(block: &Block) -> Self {
+        Self {
+            pos: block.next_pos,
+            offset: block.end,
+        }
+    }
+}
+
+/// What a reader wants of a segment.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    pub(super) stream: StreamId,
+    pub(super) segment: Arc<Segment>,
+    /// The offset that the block must hold.
+    pub(super) wanted: Offset,
+    /// A border at or before it; found by the index where it is not known.
+    pub(super) from: Option<Spot>,
+    /// About how many bytes to read.
+    pub(super) want: usize,
+    pub(super) task: Task,
+}
+
+/// What to do there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Task {
+    /// Read the block.
+    Read,
+    /// The frame at `from` was bad, twice: find out how far the damage goes.
+    Diagnose,
+    /// Only make the index.
+    Index,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) enum Fetched {
+    /// The block that holds the wanted offset.
+    Block(Block),
+    /// The frame that begins here is bad.
+    Bad { spot: Spot, what: String },
+    /// The wanted offset is damaged; behind the damage frames go on at the spot.
+    Damaged(Damage, Option<Spot>),
+    /// What was bad does not concern the wanted offset: begin here.
+    GoOn(Spot),
+    /// The index is there, if one can be had.
+    Indexed,
+    /// The file could not be read.
+    Failed(StorageError),
+}
+
+/// A job under way, or waiting for its turn.
+pub(super) struct Flight {
+    pub(super) order: Order,
+    state: State,
+}
+
+enum State {
+    Waiting(Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>),
+    Running(Completion<Fetched>),
+}
+
+impl fmt::Debug for Flight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting = matches!(self.state, State::Waiting(_));
+        f.debug_struct("Flight")
+            .field("order", &self.order)
+            .field("waiting", &waiting)
+            .finish()
+    }
+}
+
+impl Flight {
+    /// Starts the job, or waits for its turn.
+    pub(super) fn begin(ctx: &Arc<ReadContext>, order: Order) -> Self {
+        let state = match Arc::clone(&ctx.jobs).try_acquire_owned() {
+            Ok(permit) => State::Running(launch(ctx, &order, permit)),
+            Err(_) => {
+                let turn = Arc::clone(&ctx.jobs).acquire_owned();
+                State::Waiting(Box::pin(async move { turn.await.ok() }))
+            }
+        };
+        Self { order, state }
+    }
+
+    /// Starts the job only if a turn is free: nobody waits for it yet.
+    pub(super) fn try_begin(ctx: &Arc<ReadContext>, order: Order) -> Option<Self> {
+        let permit = Arc::clone(&ctx.jobs).try_acquire_owned().ok()?;
+        let state = State::Running(launch(ctx, &order, permit));
+        Some(Self { order, state })
+    }
+
+    /// What came of it.
+    pub(super) fn poll(
+        &mut self,
+        ctx: &Arc<ReadContext>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Fetched, JobDied>> {
+        loop {
+            match &mut self.state {
+                State::Waiting(turn) => match ready!(turn.as_mut().poll(cx)) {
+                    Some(permit) => self.state = State::Running(launch(ctx, &self.order, permit)),
+                    None => return Poll::Ready(Err(JobDied)),
+                },
+                State::Running(completion) => return Pin::new(completion).poll(cx),
+            }
+        }
+    }
+}
+
+fn launch(
+    ctx: &Arc<ReadContext>,
+    order: &Order,
+    permit: OwnedSemaphorePermit,
+) -> Completion<Fetched> {
+    let (order, inner) = (order.clone(), Arc::clone(ctx));
+    ctx.job(move || {
+        let fetched = carry_out(&inner, &order).unwrap_or_else(Fetched::Failed);
+        // The turn is over when the job is, not when its reader has gone.
+        drop(permit);
+        fetched
+    })
+}
+
+/// Does what was ordered. Blocks.
+fn carry_out(ctx: &ReadContext, order: &Order) -> Result<Fetched, StorageError> {
+    let open = ctx
+        .files
+        .get(&*ctx.disk, &ctx.layout, order.stream, &order.segment)?;
+    match (order.task, order.from) {
+        (Task::Read, _) => read(ctx, order, &open),
+        (Task::Diagnose, Some(spot)) => diagnose(order, &open, spot),
+        (Task::Diagnose, None) => Ok(Fetched::GoOn(Spot::first(&order.segment))),
+        (Task::Index, _) => ensure_index(order, &open).map(|()| Fetched::Indexed),
+    }
+}
+
+fn read(ctx: &ReadContext, order: &Order, open: &OpenFile) -> Result<Fetched, StorageError> {
+    let segment = &order.segment;
+    let mut spot = match order.from {
+        Some(spot) => spot,
+        None if order.wanted == segment.base => Spot::first(segment),
+        None => {
+            ensure_index(order, open)?;
+            floor(segment, order.wanted)
+        }
+    };
+    loop {
+        let key = (order.stream, segment.no, spot.pos);
+        match ctx
+            .blocks
+            .get_or_read(&key, || block_at(ctx, order, open, spot))
+        {
+            Ok(block) if block.first != spot.offset => {
+                // Can't be, since bytes below the end never change; what is cached is in doubt.
+                ctx.blocks.drop_block(&key);
+                let what = format!(
+                    "a block with {} was cached for {}",
+                    block.first, spot.offset
+                );
+                return Ok(Fetched::Bad { spot, what });
+            }
+            Ok(block) if block.end > order.wanted => return Ok(Fetched::Block(block)),
+            Ok(block) => spot = Spot::behind(&block),
+            Err(BlockError::Bad { fault, .. }) => {
+                return Ok(Fetched::Bad {
+                    spot,
+                    what: fault.to_string(),
+                });
+            }
+            Err(BlockError::Disk(error)) => return Err(error),
+        }
+    }
+}
+
+/// Where the index says to begin for an offset.
+pub(super) fn floor(segment: &Segment, offset: Offset) -> Spot {
+    segment.floor(offset).map_or_else(
+        || Spot::first(segment),
+        |entry| Spot {
+            pos: entry.pos,
+            offset: entry.offset,
+        },
+    )
+}
+
+fn block_at(
+    ctx: &ReadContext,
+    order: &Order,
+    open: &OpenFile,
+    spot: Spot,
+) -> Result<Block, BlockError> {
+    let segment = &order.segment;
+    if let (ReadMode::Map, SegmentKind::Sealed(facts)) = (ctx.mode, &segment.kind) {
+        let map = open.map(facts.file_len)?;
+        return block_in_map(&map, segment, spot, order.want);
+    }
+    read_block(
+        open.file(),
+        segment.salt,
+        spot.pos,
+        segment.end_byte(),
+        spot.offset,
+        order.want,
+    )
+}
+
+/// As `read_block`, out of a map.
+fn block_in_map(
+    map: &Bytes,
+    segment: &Segment,
+    spot: Spot,
+    want: usize,
+) -> Result<Block, BlockError> {
+    let end = usize::try_from(segment.end_byte())
+        .unwrap_or(usize::MAX)
+        .min(map.len());
+    let from = usize::try_from(spot.pos).unwrap_or(usize::MAX).min(end);
+    let part = map.slice(from..end.min(from.saturating_add(want)));
+    let block = match Block::of(part, spot.pos, segment.salt, spot.offset) {
+        Ok(block) => Ok(block),
+        // The first frame may be longer than what was wanted.
+        Err(_) => Block::of(
+            first_frame(&map.slice(from..end)),
+            spot.pos,
+            segment.salt,
+            spot.offset,
+        ),
+    };
+    block.map_err(|fault| BlockError::Bad {
+        pos: spot.pos,
+        offset: spot.offset,
+        fault,
+    })
+}
+
+fn first_frame(bytes: &Bytes) -> Bytes {
+    let len = tierlog_storage::segment::FrameHead::parse(bytes).map_or(0, |head| head.total_len());
+    bytes.slice(..len.min(bytes.len()))
+}
+
+/// Loads the index of a segment that has none in memory: from its footer or, where there is none
+/// that is good, from its frames.
+fn ensure_index(order: &Order, open: &OpenFile) -> Result<(), StorageError> {
+    let segment = &order.segment;
+    if segment.index().is_some() {
+        return Ok(());
+    }
+    if let SegmentKind::Sealed(facts) = &segment.kind {
+        let footer = Footer::read(&**open.file().file(), facts.file_len, segment.salt);
+        if let Ok(footer) = footer
+            && (footer.base, footer.end) == (facts.base, facts.end)
+        {
+            segment.keep_index(footer.index);
+            return Ok(());
+        }
+        // The frames may be whole all the same; `verify` reports the footer.
+        tracing::warn!(
+            target: "tierlog::reader",
+            stream = %order.stream, segment = %segment.no, "a footer is damaged; reading frames"
+        );
+    }
+    segment.keep_index(index_of_frames(order, open)?);
+    Ok(())
+}
+
+/// The index of a segment's good frames, however damaged the rest is.
+fn index_of_frames(order: &Order, open: &OpenFile) -> Result<SparseIndex, StorageError> {
+    const WANT: usize = 4 * BLOCK;
+    let segment = &order.segment;
+    let (file, salt, end_byte) = (open.file(), segment.salt, segment.end_byte());
+    let mut index = SparseIndex::default();
+    let mut spot = Spot::first(segment);
+    while spot.pos < end_byte && spot.offset < segment.end() {
+        match read_block(file, salt, spot.pos, end_byte, spot.offset, WANT) {
+            Ok(block) => {
+                let mut pos = block.pos;
+                for (head, bytes) in block.frames() {
+                    index.note(head.base, pos, head.base_ts);
+                    pos += bytes.len() as u64;
+                }
+                spot = Spot::behind(&block);
+            }
+            Err(BlockError::Bad { .. }) => {
+                match next_good(file, salt, spot.pos, end_byte, spot.offset)? {
+                    Some((pos, head)) if (pos, head.base) != (spot.pos, spot.offset) => {
+                        spot = Spot {
+                            pos,
+                            offset: head.base,
+                        };
+                    }
+                    _ => break,
+                }
+            }
+            Err(BlockError::Disk(error)) => return Err(error),
+        }
+    }
+    Ok(index)
+}
+
+/// How far the damage at a spot goes, and whether it has to do with the wanted offset.
+fn diagnose(order: &Order, open: &OpenFile, spot: Spot) -> Result<Fetched, StorageError> {
+    let segment = &order.segment;
+    // The end first: bytes that the writer adds meanwhile belong to offsets beyond it.
+    let end = segment.end();
+    let end_byte = segment.end_byte();
+    let found = next_good(open.file(), segment.salt, spot.pos, end_byte, spot.offset)?;
+    let next = found.map(|(pos, head)| Spot {
+        pos,
+        offset: head.base,
+    });
+    let to = next.map_or(end, |next| next.offset.min(end));
+    if let Some(next) = next
+        && next.offset <= order.wanted
+    {
+        return Ok(Fetched::GoOn(next));
+    }
+    let damage = Damage {
+        stream: order.stream,
+        segment: segment.no,
+        from: spot.offset,
+        to,
+        bytes: (spot.pos, next.map_or(end_byte, |next| next.pos)),
+        what: String::new(),
+    };
+    Ok(Fetched::Damaged(damage, next))
+}
+
+/// The key of the block that begins at a spot.
+pub(super) fn key_of(stream: StreamId, segment: &Segment, spot: Spot) -> BlockKey {
+    (stream, segment.no, spot.pos)
+}

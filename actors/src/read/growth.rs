@@ -1,0 +1,386 @@
+//! One stream of a log that another process may be writing.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+};
+
+use tierlog_storage::{
+    Offset, Result, SegmentNo, StreamId,
+    manifest::{ManifestState, SegmentState, SegmentStatus, StreamState},
+    segment::{
+        Block, BlockError, HeaderState, Latched, ScanExpect, read_block, scan::header_state,
+    },
+};
+
+use super::{blocks::BLOCK, fetch::Spot, source::ReadContext};
+use crate::{
+    error::Error,
+    stream::{
+        budget::Budget,
+        marks::Level,
+        segments::{Segment, SegmentKind},
+        shared::{Begin, DoorLimits, LifeChange, StreamShared},
+        tail::TailBudget,
+    },
+};
+
+/// A stream, and where its open segments end as far as is known.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) shared: Arc<StreamShared>,
+    open: BTreeMap<SegmentNo, Arc<Segment>>,
+}
+
+impl Known {
+    /// A stream of which nothing but its state is known.
+    pub(super) fn new(id: StreamId, state: &StreamState) -> Self {
+        let limits = DoorLimits {
+            lane: 1,
+            max_record: usize::MAX,
+        };
+        let begin = Begin {
+            start: state.start,
+            end: state.start,
+            incarnation: state.incarnation,
+        };
+        let (budget, tail) = (Budget::new(0, None), TailBudget::new(0));
+        let shared = StreamShared::new(id, &state.name, limits, budget, tail, begin);
+        shared.shut(Error::Unsupported {
+            what: "the log is attached read-only".into(),
+        });
+        Self {
+            shared,
+            open: BTreeMap::new(),
+        }
+    }
+
+    /// A stream as it was found by reading its tail: no segment is open.
+    pub(super) fn found(id: StreamId, state: &StreamState) -> Self {
+        let mut known = Self::new(id, state);
+        known.take_ended(state);
+        known.advance(state.next);
+        known
+    }
+
+    /// The tail was decided anew: take that.
+    pub(super) fn adopt(&mut self, ctx: &ReadContext, state: &StreamState) {
+        if state.incarnation != self.shared.incarnation() {
+            // The manifest has moved on since; the next look at it merges the new life.
+            return;
+        }
+        self.take_ended(state);
+        let gone = self.gone(state);
+        ctx.forget(self.shared.id, &gone);
+        self.advance(state.next);
+    }
+
+    fn take_ended(&mut self, state: &StreamState) {
+        let segments: Vec<_> = state
+            .segments
+            .iter()
+            .filter_map(|(&no, segment)| Segment::ended(no, segment.salt, &segment.status))
+            .filter(|segment| segment.base < segment.end())
+            .map(Arc::new)
+            .collect();
+        // Those that are open by the manifest go on from here.
+        self.open = segments
+            .iter()
+            .map(|segment| (segment.no, Arc::clone(segment)))
+            .collect();
+        self.shared.segments.update(|map| {
+            *map = segments
+                .into_iter()
+                .map(|segment| (segment.base.get(), segment))
+                .collect();
+        });
+    }
+
+    /// The manifest has changed: what it says of segments, start and life counts from here on.
+    /// `cut` is where the manifest says that the stream was truncated since the life we knew.
+    pub(super) fn merge(
+        &mut self,
+        ctx: &ReadContext,
+        manifest: &ManifestState,
+        state: &StreamState,
+        cut: Option<Offset>,
+    ) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        if state.incarnation > shared.incarnation() {
+            // Before the segments change: readers beyond the cut learn of it, and do not take what
+            // they no longer find for damage.
+            self.begin_life(ctx, manifest, state, cut)?;
+        }
+        shared.advance_start(state.start);
+        let gone = self.gone(state);
+        let open = self.still_open(state);
+        let mut kept: BTreeMap<SegmentNo, Arc<Segment>> = shared
+            .segments
+            .all()
+            .into_iter()
+            .map(|segment| (segment.no, segment))
+            .collect();
+        let mut map = BTreeMap::new();
+        for (&no, segment) in &state.segments {
+            let segment = match Segment::ended(no, segment.salt, &segment.status) {
+                Some(ended) => match kept.remove(&no) {
+                    // The same one, which may have its index already.
+                    Some(old) if same(&old, &ended) => old,
+                    _ => Arc::new(ended),
+                },
+                None => match open.get(&no) {
+                    Some(segment) => Arc::clone(segment),
+                    None => continue,
+                },
+            };
+            if segment.base < segment.end() {
+                map.insert(segment.base.get(), segment);
+            }
+        }
+        let end = map.values().map(|segment| segment.end()).max();
+        shared.segments.update(|segments| *segments = map);
+        self.open = open;
+        ctx.forget(shared.id, &gone);
+        // What ended is durable; so is what a mark says, once it is found.
+        self.advance(end.unwrap_or_default());
+        let life = state.incarnation;
+        if let Some(mark) = state.mark.as_ref().filter(|mark| mark.incarnation == life) {
+            self.grow(ctx, manifest, state, mark.durable)?;
+        }
+        Ok(())
+    }
+
+    /// The open segments of the manifest of which something is known.
+    fn still_open(&self, state: &StreamState) -> BTreeMap<SegmentNo, Arc<Segment>> {
+        let open = state
+            .segments
+            .iter()
+            .filter(|(_, segment)| segment.status.is_open());
+        open.filter_map(|(no, _)| {
+            let known = self.open.get(no)?;
+            let segment = match known.kind {
+                SegmentKind::Active => Arc::clone(known),
+                _ => Arc::new(Segment::growing(
+                    *no,
+                    known.salt,
+                    known.base,
+                    known.end(),
+                    known.end_byte(),
+                )),
+            };
+            Some((*no, segment))
+        })
+        .collect()
+    }
+
+    fn gone(&self, state: &StreamState) -> Vec<SegmentNo> {
+        let held = self.shared.segments.all();
+        held.iter()
+            .map(|segment| segment.no)
+            .filter(|no| !state.segments.contains_key(no))
+            .collect()
+    }
+
+    /// A restart or a truncation, or several.
+    fn begin_life(
+        &mut self,
+        ctx: &ReadContext,
+        manifest: &ManifestState,
+        state: &StreamState,
+        cut: Option<Offset>,
+    ) -> Result<()> {
+        let shared = &self.shared;
+        let (seen, durable) = (shared.incarnation(), self.durable());
+        // Where the manifest was begun anew since, the truncation itself is no longer told of; but
+        // what is written again lies in segments of the new life, below what we knew as durable.
+        // Copies made by a recovery never do: they begin where nothing was claimed any more.
+        let mut low = cut;
+        for (&no, segment) in state.segments.iter().filter(|(_, s)| s.incarnation > seen) {
+            let base = self.base_of(ctx, manifest, no, segment)?;
+            if cut.is_none() && base.is_some_and(|base| base < durable) {
+                low = low.map_or(base, |low| base.map(|base| base.min(low)));
+            }
+        }
+        let number = state.incarnation;
+        match low.filter(|low| *low < durable) {
+            Some(end) => shared.begin_life(number, end, LifeChange::Truncated),
+            None => {
+                let change = LifeChange::Recovered {
+                    lost: false,
+                    why: "the log was opened anew",
+                };
+                shared.begin_life(number, durable, change);
+            }
+        }
+        Ok(())
+    }
+
+    fn base_of(
+        &self,
+        ctx: &ReadContext,
+        manifest: &ManifestState,
+        no: SegmentNo,
+        segment: &SegmentState,
+    ) -> Result<Option<Offset>> {
+        match &segment.status {
+            SegmentStatus::Open => {
+                let probe = Segment::growing(no, segment.salt, Offset::ZERO, Offset::ZERO, 0);
+                let file = match ctx
+                    .files
+                    .get(&*ctx.disk, &ctx.layout, self.shared.id, &probe)
+                {
+                    Err(error) if error.is_missing() => return Ok(None),
+                    file => file?,
+                };
+                self.header_base(file.file(), manifest, no, segment)
+            }
+            status => Ok(status.range().map(|(base, _)| base)),
+        }
+    }
+
+    /// The first offset of a segment that has a header.
+    fn header_base(
+        &self,
+        file: &Latched,
+        manifest: &ManifestState,
+        no: SegmentNo,
+        segment: &SegmentState,
+    ) -> Result<Option<Offset>> {
+        let stream = self.shared.id;
+        let expect = ScanExpect {
+            log: manifest.log,
+            stream,
+            segment: no,
+            salt: segment.salt,
+        };
+        Ok(match header_state(file, &expect)? {
+            HeaderState::Valid(header) => Some(header.base),
+            // Not yet written, or only half.
+            _ => None,
+        })
+    }
+
+    /// Walks the open segments up to `claimed`, which somebody said is durable; false where it
+    /// can't be reached by what the manifest said so far.
+    pub(super) fn grow(
+        &mut self,
+        ctx: &ReadContext,
+        manifest: &ManifestState,
+        state: &StreamState,
+        claimed: Offset,
+    ) -> Result<bool> {
+        let mut end = self.durable();
+        if end >= claimed {
+            return Ok(true);
+        }
+        for (&no, segment) in state.segments.iter().filter(|(_, s)| s.status.is_open()) {
+            if end >= claimed {
+                break;
+            }
+            let Some(growing) = self.growing(ctx, manifest, no, segment, end)? else {
+                continue;
+            };
+            if growing.end() == end {
+                end = self.walk(ctx, &growing, claimed)?;
+            }
+        }
+        self.advance(end);
+        Ok(end >= claimed)
+    }
+
+    /// The open segment, if it has begun and holds what follows `end`.
+    fn growing(
+        &mut self,
+        ctx: &ReadContext,
+        manifest: &ManifestState,
+        no: SegmentNo,
+        segment: &SegmentState,
+        end: Offset,
+    ) -> Result<Option<Arc<Segment>>> {
+        if let Some(known) = self.open.get(&no) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        if self.base_of(ctx, manifest, no, segment)? != Some(end) {
+            return Ok(None);
+        }
+        let first = Segment::growing(no, segment.salt, end, end, 0);
+        first.advance(end, Spot::first(&first).pos);
+        let first = Arc::new(first);
+        self.open.insert(no, Arc::clone(&first));
+        Ok(Some(first))
+    }
+
+    /// Takes the frames up to `claimed` and none beyond: those are not durable yet.
+    fn walk(&self, ctx: &ReadContext, segment: &Arc<Segment>, claimed: Offset) -> Result<Offset> {
+        let open = ctx
+            .files
+            .get(&*ctx.disk, &ctx.layout, self.shared.id, segment)?;
+        let file_len = open.file().len()?;
+        let mut spot = Spot {
+            pos: segment.end_byte(),
+            offset: segment.end(),
+        };
+        let was_empty = segment.base == segment.end();
+        while spot.offset < claimed {
+            let salt = segment.salt;
+            let read = read_block(open.file(), salt, spot.pos, file_len, spot.offset, BLOCK);
+            let block = match read {
+                Ok(block) => block,
+                Err(BlockError::Bad { .. }) => break,
+                Err(BlockError::Disk(error)) => return Err(error),
+            };
+            let taken = take_frames(segment, &block, claimed);
+            if taken == spot {
+                break;
+            }
+            spot = taken;
+            segment.advance(spot.offset, spot.pos);
+        }
+        if was_empty && segment.base < segment.end() {
+            self.shared.segments.put(Arc::clone(segment));
+        }
+        Ok(spot.offset)
+    }
+
+    fn durable(&self) -> Offset {
+        Offset(self.shared.life().marks.get(Level::Durable))
+    }
+
+    /// Everything below `end` is durable, and its segments are in place.
+    fn advance(&self, end: Offset) {
+        let life = self.shared.life();
+        if end.get() > life.marks.get(Level::Durable) {
+            life.marks.advance_written(end.get());
+            life.marks.advance_durable(end.get());
+        }
+        self.shared.publish();
+    }
+}
+
+fn same(old: &Segment, new: &Segment) -> bool {
+    (old.no, &old.kind, old.base, old.end()) == (new.no, &new.kind, new.base, new.end())
+        && old.end_byte() == new.end_byte()
+}
+
+/// The border behind the last frame of a block that ends at or before `claimed`; what it passes is
+/// noted in the index, if a reader has made one.
+fn take_frames(segment: &Segment, block: &Block, claimed: Offset) -> Spot {
+    let mut spot = Spot {
+        pos: block.pos,
+        offset: block.first,
+    };
+    for (head, bytes) in block.frames() {
+        if head.end() > claimed {
+            break;
+        }
+        if let Some(index) = segment.index() {
+            let mut index = index.write().unwrap_or_else(PoisonError::into_inner);
+            index.note(head.base, spot.pos, head.base_ts);
+        }
+        spot = Spot {
+            pos: spot.pos + bytes.len() as u64,
+            offset: head.end(),
+        };
+    }
+    spot
+}

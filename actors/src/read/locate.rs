@@ -1,0 +1,423 @@
+//! From the position to a chunk that holds it, one decision at a time.
+//!
+//! ```text
+//!  look ─▶ life changed? start passed it? ─▶ Truncated, Trimmed
+//!   ▲  └─▶ at the watermark? ─▶ end, or wait
+//!   │  └─▶ in the chunk? ─▶ ready
+//!   │  └─▶ known damage? ─▶ Corrupt, or go on behind it
+//!   │  └─▶ the job under way ─▶ block | bad once: resolve anew | bad twice: diagnose
+//!   │  └─▶ tail cache ─▶ chunk
+//!   │  └─▶ segment ─▶ cached block | new job
+//!   └───── after each step: what was fetched counts only if the life is still the same
+//! ```
+
+use std::{
+    sync::{Arc, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use tierlog_storage::{Damage, Offset, SegmentNo, StorageError, segment::Block};
+use tokio::task::coop;
+
+use super::{
+    blocks::{BLOCK, FIRST_BLOCK},
+    chunk::Chunk,
+    cursor::Reader,
+    fetch::{Fetched, Flight, Order, Spot, Task, floor, key_of},
+    resolve::Filter,
+    waiting::AtTail,
+};
+use crate::{
+    error::Error,
+    exec::JobDied,
+    stream::segments::{Segment, SegmentKind},
+};
+
+/// A frame that is bad and then good again this often can't be read at the moment.
+const MAX_FLAPS: u32 = 3;
+
+impl Reader {
+    /// The watermark below which records may be given out, in the life that the reader knows.
+    pub(super) fn limit(&self) -> Offset {
+        Offset(self.life.marks.get(self.options.level))
+    }
+
+    /// True when the chunk has the record at the position; false at the end.
+    #[inline]
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Error>> {
+        self.look()?;
+        if let Some(chunk) = &mut self.chunk {
+            let limit = chunk.limit;
+            if chunk.reach(self.position, limit) {
+                return Poll::Ready(Ok(true));
+            }
+        }
+        self.poll_chunk(cx)
+    }
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Error>> {
+        loop {
+            self.look()?;
+            let limit = self.limit();
+            if self.position >= limit {
+                match ready!(self.poll_tail(cx)) {
+                    AtTail::LookAgain => continue,
+                    AtTail::End => return Poll::Ready(Ok(false)),
+                    AtTail::Failed(error) => return Poll::Ready(Err(error)),
+                }
+            }
+            let position = self.position;
+            if self
+                .chunk
+                .as_mut()
+                .is_some_and(|chunk| chunk.reach(position, limit))
+            {
+                return Poll::Ready(Ok(true));
+            }
+            ready!(self.poll_step(cx, limit))?;
+        }
+    }
+
+    /// Compares the life and the start with what the reader knows.
+    #[inline]
+    fn look(&mut self) -> Result<(), Error> {
+        if self.stream.incarnation() != self.life.number {
+            self.meet_new_life();
+        }
+        if let Some(error) = &self.truncated {
+            return Err(error.clone());
+        }
+        let start = self.stream.start();
+        if self.position < start {
+            return Err(Error::Trimmed {
+                asked: self.position,
+                start,
+            });
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn meet_new_life(&mut self) {
+        let (cut, number) = self.stream.cut_since(self.life.number);
+        // It may have changed once more since: then the next look finds that.
+        self.life = loop {
+            let life = self.stream.life();
+            if life.number >= number {
+                break life;
+            }
+        };
+        // What is in memory may lie beyond a cut, and what is on its way as well.
+        self.forget_place();
+        self.damage = None;
+        if let Some(end) = cut
+            && end < self.position
+        {
+            self.truncated = Some(Error::Truncated {
+                end,
+                position: self.position,
+            });
+        }
+    }
+
+    fn poll_step(&mut self, cx: &mut Context<'_>, limit: Offset) -> Poll<Result<(), Error>> {
+        if self.polite {
+            // A reader whose blocks are all in memory never waits, and would keep its thread.
+            ready!(coop::poll_proceed(cx)).made_progress();
+        }
+        self.chunk = None;
+        if let Some(damage) = self.damage.take_if(|damage| damage.to <= self.position) {
+            drop(damage);
+        }
+        if self
+            .damage
+            .as_ref()
+            .is_some_and(|damage| damage.from <= self.position)
+        {
+            return Poll::Ready(self.meet_damage());
+        }
+        if let Some(flight) = &mut self.flight {
+            let landed = ready!(flight.poll(&self.ctx, cx));
+            let order = self.flight.take().map(|flight| flight.order);
+            return Poll::Ready(match order {
+                Some(order) => self.land(&order, landed),
+                None => Ok(()),
+            });
+        }
+        if self.bad_tail != Some(self.position)
+            && let Some(frame) = self.stream.tail.find(self.position)
+        {
+            self.chunk = Some(Chunk::of_tail(&frame));
+            (self.run, self.lost) = (0, None);
+            return Poll::Ready(Ok(()));
+        }
+        let held = self.stream.segments.at(self.position);
+        match held.filter(|segment| segment.base <= self.position) {
+            Some(segment) => self.go_into(&segment, limit),
+            None => self.meet_hole(limit),
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The position lies in this segment.
+    fn go_into(&mut self, segment: &Arc<Segment>, limit: Offset) {
+        self.lost = None;
+        if let Some(filter) = self.filter
+            && filter.skips(segment)
+        {
+            self.position = segment.end().min(limit);
+            return;
+        }
+        if let Some(Filter::Timestamp(ts)) = self.filter
+            && !self.jump_to_time(segment, ts, limit)
+        {
+            return;
+        }
+        let (stream, position) = (self.stream.id, self.position);
+        let known = self
+            .next
+            .filter(|(no, spot)| *no == segment.no && spot.offset <= position);
+        let spot = known
+            .map(|(_, spot)| spot)
+            .or_else(|| self.spot_in_memory(segment));
+        let goes_on = known.is_some_and(|(_, spot)| spot.offset == position);
+        if !goes_on && position != segment.base {
+            self.run = 0;
+        }
+        if let Some(spot) = spot
+            && let Some(block) = self.ctx.blocks.get(&key_of(stream, segment, spot))
+            && block.first == spot.offset
+            && block.end > position
+        {
+            self.accept(segment, &block);
+            return;
+        }
+        let ahead = self.ahead.take().filter(|flight| {
+            flight.order.segment.no == segment.no
+                && flight.order.from == spot
+                && flight.order.wanted == position
+        });
+        self.flight = Some(ahead.unwrap_or_else(|| {
+            let want = if self.run > 0 { BLOCK } else { FIRST_BLOCK };
+            Flight::begin(
+                &self.ctx,
+                self.order(segment, position, spot, want, Task::Read),
+            )
+        }));
+    }
+
+    /// Passes over what the index says is too early; false while the index is being loaded.
+    fn jump_to_time(&mut self, segment: &Arc<Segment>, ts: u64, limit: Offset) -> bool {
+        let Some(index) = segment.index() else {
+            if !matches!(segment.kind, SegmentKind::Sealed(_)) {
+                // Making it takes as long as reading the records.
+                return true;
+            }
+            let order = self.order(segment, self.position, None, 0, Task::Index);
+            self.flight = Some(Flight::begin(&self.ctx, order));
+            return false;
+        };
+        let entry = index
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .floor_ts(ts);
+        if let Some(entry) = entry {
+            self.position = self.position.max(entry.offset.min(limit));
+        }
+        self.position < limit
+    }
+
+    /// Where to begin in a segment for the position, if that takes no reading.
+    fn spot_in_memory(&self, segment: &Segment) -> Option<Spot> {
+        if self.position == segment.base {
+            return Some(Spot::first(segment));
+        }
+        segment.index().map(|_| floor(segment, self.position))
+    }
+
+    fn order(
+        &self,
+        segment: &Arc<Segment>,
+        wanted: Offset,
+        from: Option<Spot>,
+        want: usize,
+        task: Task,
+    ) -> Order {
+        let (stream, segment) = (self.stream.id, Arc::clone(segment));
+        Order {
+            stream,
+            segment,
+            wanted,
+            from,
+            want,
+            task,
+        }
+    }
+
+    /// A block with the position has come.
+    fn accept(&mut self, segment: &Arc<Segment>, block: &Block) {
+        self.chunk = Some(Chunk::of_block(block, segment.no, segment.end()));
+        self.next = Some((segment.no, Spot::behind(block)));
+        self.suspects.clear();
+        self.flaps = 0;
+        self.run = self.run.saturating_add(1);
+        if self.run > 1 {
+            self.read_ahead(segment, block.end);
+        }
+    }
+
+    /// Begins to read what follows, so that a scan finds it in memory.
+    fn read_ahead(&mut self, segment: &Arc<Segment>, next: Offset) {
+        if next >= self.limit() {
+            return;
+        }
+        let (segment, spot) = match self.next {
+            Some((_, spot)) if next < segment.end() => (Arc::clone(segment), spot),
+            _ => match self
+                .stream
+                .segments
+                .at(next)
+                .filter(|segment| segment.base == next)
+            {
+                Some(segment) => {
+                    let spot = Spot::first(&segment);
+                    (segment, spot)
+                }
+                None => return,
+            },
+        };
+        if !self.ctx.blocks.has(&key_of(self.stream.id, &segment, spot)) {
+            let order = self.order(&segment, next, Some(spot), BLOCK, Task::Read);
+            self.ahead = Flight::try_begin(&self.ctx, order);
+        }
+    }
+
+    /// A job has ended.
+    fn land(&mut self, order: &Order, landed: Result<Fetched, JobDied>) -> Result<(), Error> {
+        let no = order.segment.no;
+        match landed {
+            Ok(Fetched::Block(block)) => self.accept(&order.segment, &block),
+            Ok(Fetched::Bad { spot, what }) => self.meet_bad_frame(order, spot, &what),
+            Ok(Fetched::GoOn(spot)) => {
+                self.next = Some((no, spot));
+                if order.from.is_some_and(|from| from.offset == spot.offset) {
+                    self.flaps += 1;
+                }
+                if self.flaps > MAX_FLAPS {
+                    self.flaps = 0;
+                    let why = format!(
+                        "byte {} of segment {no} reads differently each time",
+                        spot.pos
+                    );
+                    return Err(Error::Unavailable { why: why.into() });
+                }
+            }
+            Ok(Fetched::Damaged(mut damage, next)) => {
+                // The writer may have moved the records elsewhere while we looked.
+                let now = self.stream.segments.at(self.position);
+                self.suspects.clear();
+                if now.is_some_and(|now| now.no == no && now.end() >= damage.to) {
+                    damage.what = std::mem::take(&mut self.fault);
+                    self.next = next.map(|spot| (no, spot));
+                    self.damage = Some(damage);
+                }
+            }
+            Ok(Fetched::Indexed) => {}
+            Ok(Fetched::Failed(error)) => return self.meet_failure(order, &error),
+            Err(JobDied) => {
+                return Err(Error::Unavailable {
+                    why: "a reading job ended without result".into(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A frame is bad. Once may be chance: the writer closes a segment whose sync failed and
+    /// writes its tail to a new one, and we had found the old place. So the offset is resolved from
+    /// scratch, and only if that leads to the same place, it is damage.
+    fn meet_bad_frame(&mut self, order: &Order, spot: Spot, what: &str) {
+        let no = order.segment.no;
+        self.ctx
+            .blocks
+            .drop_block(&key_of(order.stream, &order.segment, spot));
+        (self.next, self.ahead) = (None, None);
+        if !self.suspects.contains(&(no, spot.pos)) {
+            self.suspects.push((no, spot.pos));
+            return;
+        }
+        what.clone_into(&mut self.fault);
+        let order = self.order(&order.segment, self.position, Some(spot), 0, Task::Diagnose);
+        self.flight = Some(Flight::begin(&self.ctx, order));
+    }
+
+    /// A file can't be read.
+    fn meet_failure(&mut self, order: &Order, error: &StorageError) -> Result<(), Error> {
+        let segment = &order.segment;
+        self.next = None;
+        self.look()?;
+        let now = self.stream.segments.at(self.position);
+        if now.is_none_or(|now| now.no != segment.no) {
+            return Ok(());
+        }
+        if !error.is_missing() {
+            return Err(Error::Unavailable {
+                why: error.to_string().into(),
+            });
+        }
+        self.damage = Some(Damage {
+            stream: order.stream,
+            segment: segment.no,
+            from: segment.base,
+            to: segment.end(),
+            bytes: (0, segment.end_byte()),
+            what: "the segment's file is missing".into(),
+        });
+        Ok(())
+    }
+
+    /// No segment has the position, which is below the watermark.
+    fn meet_hole(&mut self, limit: Offset) {
+        // Segments are changed in one step, and the start before them; still, look twice.
+        if self.lost.replace(self.position) != Some(self.position) {
+            return;
+        }
+        self.lost = None;
+        let (mut from, mut to) = (self.stream.start(), limit);
+        let mut segment = SegmentNo::ZERO;
+        for held in self.stream.segments.all() {
+            if held.base <= self.position {
+                (from, segment) = (from.max(held.end()), held.no);
+            } else {
+                to = to.min(held.base);
+                break;
+            }
+        }
+        let what = "no segment holds these records".into();
+        let stream = self.stream.id;
+        let from = from.min(self.position);
+        self.damage = Some(Damage {
+            stream,
+            segment,
+            from,
+            to,
+            bytes: (0, 0),
+            what,
+        });
+    }
+
+    fn meet_damage(&mut self) -> Result<(), Error> {
+        let Some(damage) = self.damage.clone() else {
+            return Ok(());
+        };
+        // Nothing is called damaged on old knowledge: the records may have gone for good reasons.
+        self.look()?;
+        tracing::warn!(target: "tierlog::reader", %damage, "damage");
+        if !self.options.skip_damage {
+            return Err(Error::Corrupt(damage));
+        }
+        self.damage = None;
+        self.pass(damage);
+        Ok(())
+    }
+}

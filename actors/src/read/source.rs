@@ -1,0 +1,133 @@
+//! What all readers of a log share.
+
+use std::sync::Arc;
+
+use tierlog_storage::{Offset, SegmentNo, StreamId, disk::Disk, layout::Layout};
+use tokio::sync::Semaphore;
+
+use super::{blocks::Blocks, files::Files, follow::Follower};
+use crate::{
+    error::Error,
+    exec::{Completion, Executor, Running, Work, run},
+    options::ReadMode,
+    stream::shared::StreamShared,
+};
+
+/// What readers may take.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadLimits {
+    /// How sealed segments are read.
+    pub mode: ReadMode,
+    /// Bytes of checked blocks kept in memory.
+    pub cache: usize,
+    /// Files kept open. While they are being read there are up to `jobs` more.
+    pub descriptors: usize,
+    /// Reading jobs under way at once, of all readers together. Each holds about one block.
+    pub jobs: usize,
+}
+
+impl Default for ReadLimits {
+    fn default() -> Self {
+        Self {
+            mode: ReadMode::Pread,
+            cache: 32 << 20,
+            descriptors: 128,
+            jobs: 64,
+        }
+    }
+}
+
+/// What all readers of a log share.
+#[derive(Debug)]
+pub struct ReadContext {
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// Where its files are.
+    pub layout: Layout,
+    /// Where reading jobs run.
+    pub executor: Arc<dyn Executor>,
+    /// Open segment files.
+    pub files: Files,
+    /// Checked blocks.
+    pub blocks: Blocks,
+    /// How sealed segments are read.
+    pub mode: ReadMode,
+    /// Counts the reading jobs that run.
+    pub running: Running,
+    /// One permit a job. The queue of the executor is bounded and refuses what does not fit;
+    /// readers wait here instead, so that thousands of them never meet that refusal.
+    pub(super) jobs: Arc<Semaphore>,
+}
+
+impl ReadContext {
+    /// A context with its own caches.
+    pub fn new(
+        disk: Arc<dyn Disk>,
+        layout: Layout,
+        executor: Arc<dyn Executor>,
+        limits: &ReadLimits,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            disk,
+            layout,
+            executor,
+            files: Files::new(limits.descriptors),
+            blocks: Blocks::new(limits.cache),
+            mode: limits.mode,
+            running: Running::default(),
+            jobs: Arc::new(Semaphore::new(limits.jobs.max(1))),
+        })
+    }
+
+    /// Lets go of segments whose files were removed: an open descriptor keeps the space of a
+    /// removed file, which on a full disk is just what is missing.
+    pub fn forget(&self, stream: StreamId, gone: &[SegmentNo]) {
+        self.files.forget(stream, gone);
+        self.blocks.forget(stream, gone);
+    }
+
+    /// Runs a reading job.
+    pub(super) fn job<T: Send + 'static>(
+        &self,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> Completion<T> {
+        run(&self.executor, Work::Read, &self.running, f)
+    }
+}
+
+/// How a reader that follows learns that nothing more will come.
+#[derive(Debug, Clone, Default)]
+pub enum Closing {
+    /// By the door of the stream, which its owner shuts.
+    #[default]
+    Door,
+    /// By the task that follows somebody else's log. Readers share it; it ends with the last one.
+    Attached(Arc<Follower>),
+}
+
+/// What a reader at the end is told.
+pub(super) enum Ending {
+    /// More may come.
+    Open,
+    /// All that there is was read, and no more will come.
+    Drained,
+    /// No more will come, since it failed.
+    Failed(Error),
+}
+
+impl Closing {
+    /// What a reader that has read everything below `position` is told.
+    pub(super) fn ending(&self, stream: &StreamShared, position: Offset) -> Ending {
+        match self {
+            Self::Attached(follower) => follower.failure().map_or(Ending::Open, Ending::Failed),
+            Self::Door => match stream.is_shut() {
+                None => Ending::Open,
+                // What was accepted before the door was shut is still on its way: either it
+                // becomes readable, or `next` falls back to what is.
+                Some(Error::Closed) if position < stream.watermarks().next => Ending::Open,
+                Some(Error::Closed) => Ending::Drained,
+                Some(error) => Ending::Failed(error),
+            },
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Readers over logs that were written by hand, on a real directory.
+
+mod attached;
+mod cancel;
+mod damage;
+mod kit;
+mod moving;
+mod scan;
+mod start;

@@ -1,0 +1,9 @@
+//! What the handles, the readers and the writer of a stream share.
+
+pub mod bell;
+pub mod budget;
+pub mod marks;
+pub mod segments;
+pub mod shared;
+pub mod tail;
+pub mod ticket;

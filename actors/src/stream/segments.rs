@@ -1,0 +1,209 @@
+//! Where the records of a stream are: its segments, as readers find them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tierlog_storage::{
+    Offset, SegmentNo,
+    manifest::{SealedFacts, SegmentStatus},
+    segment::{IndexEntry, Latched, SparseIndex},
+};
+
+/// What a segment is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SegmentKind {
+    /// The writer appends to it, or is about to seal it.
+    Active,
+    /// Ended without a footer; its end stands in the manifest.
+    Closed,
+    /// Ended with a footer; the manifest says so.
+    Sealed(SealedFacts),
+}
+
+/// One segment that holds records.
+///
+/// It is immutable but for the end of an active one, which rises, and the index, which is filled in
+/// as the writer goes or when a reader needs it first.
+#[derive(Debug)]
+pub struct Segment {
+    /// Its number.
+    pub no: SegmentNo,
+    /// The salt of its frames.
+    pub salt: u64,
+    /// The offset of its first record.
+    pub base: Offset,
+    /// What it is.
+    pub kind: SegmentKind,
+    /// The open file of an active segment; others are opened when they are read.
+    pub file: Option<Arc<Latched>>,
+    end: AtomicU64,
+    end_byte: AtomicU64,
+    index: OnceLock<Arc<RwLock<SparseIndex>>>,
+}
+
+impl Segment {
+    /// A segment that is written to. The index is shared with its writer.
+    pub fn active(
+        no: SegmentNo,
+        salt: u64,
+        base: Offset,
+        file: Arc<Latched>,
+        index: Arc<RwLock<SparseIndex>>,
+    ) -> Self {
+        let segment = Self {
+            no,
+            salt,
+            base,
+            kind: SegmentKind::Active,
+            file: Some(file),
+            end: AtomicU64::new(base.get()),
+            end_byte: AtomicU64::new(0),
+            index: OnceLock::new(),
+        };
+        let _ = segment.index.set(index);
+        segment
+    }
+
+    /// A segment that has ended; `None` where the manifest says that it is still open.
+    pub fn ended(no: SegmentNo, salt: u64, status: &SegmentStatus) -> Option<Self> {
+        let (kind, base, end, end_byte) = match status {
+            SegmentStatus::Open => return None,
+            SegmentStatus::Closed {
+                base,
+                end,
+                end_byte,
+            } => (SegmentKind::Closed, *base, *end, *end_byte),
+            SegmentStatus::Sealed(facts) => (
+                SegmentKind::Sealed(facts.clone()),
+                facts.base,
+                facts.end,
+                facts.data_end,
+            ),
+        };
+        Some(Self {
+            no,
+            salt,
+            base,
+            kind,
+            file: None,
+            end: AtomicU64::new(end.get()),
+            end_byte: AtomicU64::new(end_byte),
+            index: OnceLock::new(),
+        })
+    }
+
+    /// A segment that another process writes to, as far as it is known; its file is opened when it is
+    /// read.
+    pub fn growing(no: SegmentNo, salt: u64, base: Offset, end: Offset, end_byte: u64) -> Self {
+        Self {
+            no,
+            salt,
+            base,
+            kind: SegmentKind::Active,
+            file: None,
+            end: AtomicU64::new(end.get()),
+            end_byte: AtomicU64::new(end_byte),
+            index: OnceLock::new(),
+        }
+    }
+
+    /// One past its last record.
+    pub fn end(&self) -> Offset {
+        Offset(self.end.load(Ordering::Acquire))
+    }
+
+    /// One past the last byte of its frames. Read it before [`end`](Self::end) is used to limit
+    /// what is taken from those bytes: both rise, the byte first.
+    pub fn end_byte(&self) -> u64 {
+        self.end_byte.load(Ordering::Acquire)
+    }
+
+    /// The writer has written up to here.
+    pub fn advance(&self, end: Offset, end_byte: u64) {
+        self.end_byte.store(end_byte, Ordering::Release);
+        self.end.store(end.get(), Ordering::Release);
+    }
+
+    /// The index, if somebody has made it.
+    pub fn index(&self) -> Option<&Arc<RwLock<SparseIndex>>> {
+        self.index.get()
+    }
+
+    /// Keeps an index that a reader has loaded; the first one stays.
+    pub fn keep_index(&self, index: SparseIndex) -> &Arc<RwLock<SparseIndex>> {
+        self.index.get_or_init(|| Arc::new(RwLock::new(index)))
+    }
+
+    /// The last index entry that is not beyond the offset.
+    pub fn floor(&self, offset: Offset) -> Option<IndexEntry> {
+        self.index.get().and_then(|index| {
+            index
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .floor(offset)
+        })
+    }
+}
+
+/// The segments that hold records, by their first offset.
+#[derive(Debug, Default)]
+pub struct Segments(RwLock<BTreeMap<u64, Arc<Segment>>>);
+
+impl Segments {
+    /// The one that holds an offset, or the first one behind it.
+    pub fn at(&self, offset: Offset) -> Option<Arc<Segment>> {
+        let map = self.read();
+        map.range(..=offset.get())
+            .next_back()
+            .map(|(_, segment)| segment)
+            .filter(|segment| segment.end() > offset)
+            .or_else(|| map.range(offset.get()..).map(|(_, segment)| segment).next())
+            .cloned()
+    }
+
+    /// All of them, in order.
+    pub fn all(&self) -> Vec<Arc<Segment>> {
+        self.read().values().cloned().collect()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.read().len()
+    }
+
+    /// Adds a segment, or puts it in the place of the one that began at the same offset.
+    pub fn put(&self, segment: Arc<Segment>) {
+        self.write().insert(segment.base.get(), segment);
+    }
+
+    /// Removes those that end at or below `start`, but never one that is written to; gives them.
+    pub fn trim(&self, start: Offset) -> Vec<Arc<Segment>> {
+        let mut map = self.write();
+        let gone: Vec<u64> = map
+            .iter()
+            .take_while(|(_, segment)| {
+                segment.end() <= start && segment.kind != SegmentKind::Active
+            })
+            .map(|(base, _)| *base)
+            .collect();
+        gone.iter().filter_map(|base| map.remove(base)).collect()
+    }
+
+    /// Changes several entries at once, so that no reader sees half of it.
+    pub fn update(&self, change: impl FnOnce(&mut BTreeMap<u64, Arc<Segment>>)) {
+        change(&mut self.write());
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<u64, Arc<Segment>>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<u64, Arc<Segment>>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,725 @@
+//! What the handles of a stream, its readers and its writer share, and the door through which
+//! every append goes.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use serde::Serialize;
+use tierlog_storage::{Incarnation, Offset, StreamId, segment::NewRecord};
+use tokio::sync::watch;
+
+use super::{
+    bell::Bell,
+    budget::{Budget, Short},
+    marks::{Level, Marks},
+    segments::Segments,
+    tail::{Tail, TailBudget},
+    ticket::{Life, Ticket},
+};
+use crate::{
+    error::Error,
+    kind::Kind,
+    protocol::writer::{Append, Control, LaneMsg, Payload},
+};
+
+/// What each queued message costs beside its payload, in bytes.
+const MESSAGE_COST: usize = 128;
+
+/// How many truncations a stream remembers for readers that have not looked since.
+const REMEMBERED_CUTS: usize = 64;
+
+/// Where a stream stands. All but `incarnation` are in next-offset form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Watermarks {
+    /// The first offset that is there.
+    pub start: Offset,
+    /// Everything below is synced.
+    pub durable: Offset,
+    /// Everything below is in object storage. Without Tier 2 it stays at `start`.
+    pub archived: Offset,
+    /// Everything below is handed to the operating system.
+    pub written: Offset,
+    /// The offset of the next record that is accepted.
+    pub next: Offset,
+    /// The life of the tail.
+    pub incarnation: Incarnation,
+}
+
+/// Why an append was refused at the door. Nothing happened.
+#[derive(Debug, Clone)]
+pub enum Refusal {
+    /// A resource is short.
+    WouldBlock(Kind),
+    /// It can't be appended.
+    Failed(Error),
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::WouldBlock(kind) => Self::WouldBlock { kind },
+            Refusal::Failed(error) => error,
+        }
+    }
+}
+
+/// How an `append_if` came out at the door.
+#[derive(Debug)]
+pub enum IfOutcome {
+    /// Accepted.
+    Accepted(Ticket),
+    /// The stream is elsewhere: wait until `next` is durable in this life before saying so.
+    Elsewhere {
+        /// The next offset found.
+        next: Offset,
+        /// Tells when that is durable.
+        settled: Settled,
+        /// The record.
+        record: NewRecord,
+    },
+    /// Refused.
+    Refused(Refusal, NewRecord),
+}
+
+/// Whether a next offset that was found is durable.
+#[derive(Debug)]
+pub struct Settled {
+    life: Arc<Life>,
+    next: u64,
+}
+
+impl Settled {
+    /// Waits until everything below it is durable; false when it came to nothing, so that the
+    /// stream has to be looked at again.
+    pub async fn is_settled(self) -> bool {
+        match self.next.checked_sub(1) {
+            Some(last) => Ticket::new(self.life, last, 1).await.is_ok(),
+            None => true,
+        }
+    }
+}
+
+/// The door: offsets are given out and messages put on the lane under one lock, so that the order
+/// of the lane is the order of the offsets.
+#[derive(Debug)]
+struct Door {
+    /// The next offset to give out.
+    next: u64,
+    life: Arc<Life>,
+    /// Set while the writer can't take anything: what is short.
+    blocked: Option<Kind>,
+    /// A truncation or a restart is under way.
+    held_shut: bool,
+    /// Set for good: why everything is refused.
+    shut: Option<Error>,
+}
+
+impl Door {
+    fn refusal(&self) -> Option<Refusal> {
+        if let Some(error) = &self.shut {
+            return Some(Refusal::Failed(error.clone()));
+        }
+        if self.held_shut {
+            return Some(Refusal::WouldBlock(Kind::Admission));
+        }
+        self.blocked.map(Refusal::WouldBlock)
+    }
+}
+
+/// Limits of a stream's door.
+#[derive(Debug, Clone, Copy)]
+pub struct DoorLimits {
+    /// Messages on the lane.
+    pub lane: usize,
+    /// The largest record or batch, encoded.
+    pub max_record: usize,
+}
+
+/// A stream, as everybody but its writer sees it.
+#[derive(Debug)]
+pub struct StreamShared {
+    /// Its identity.
+    pub id: StreamId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where its records are.
+    pub segments: Segments,
+    /// Its most recent frames.
+    pub tail: Tail,
+    /// What its accepted records hold.
+    pub budget: Arc<Budget>,
+    /// Rung when the lane has been drained, or a block has been lifted, or the door was shut.
+    pub bell: Bell,
+    limits: DoorLimits,
+    door: Mutex<Door>,
+    lane_in: flume::Sender<LaneMsg>,
+    /// The other end, kept so that what lies on the lane of a dead writer can be resolved: flume
+    /// drops nothing by itself when the last receiver goes.
+    lane_out: flume::Receiver<LaneMsg>,
+    start: AtomicU64,
+    /// The number of the present life, for readers that look at it before each record.
+    life_number: AtomicU64,
+    watch: watch::Sender<Watermarks>,
+    cuts: Mutex<VecDeque<(Incarnation, Offset)>>,
+}
+
+impl StreamShared {
+    /// A stream whose records `start..end` are durable.
+    pub fn new(
+        id: StreamId,
+        name: &str,
+        limits: DoorLimits,
+        budget: Arc<Budget>,
+        tail: Arc<TailBudget>,
+        begin: Begin,
+    ) -> Arc<Self> {
+        let (lane_in, lane_out) = flume::bounded(limits.lane);
+        let end = begin.end.get();
+        let life = Life::new(begin.incarnation, Arc::new(Marks::starting_at(end)));
+        let watermarks = Watermarks {
+            start: begin.start,
+            durable: begin.end,
+            archived: begin.start,
+            written: begin.end,
+            next: begin.end,
+            incarnation: begin.incarnation,
+        };
+        Arc::new(Self {
+            id,
+            name: name.into(),
+            segments: Segments::default(),
+            tail: Tail::new(tail),
+            budget,
+            bell: Bell::default(),
+            limits,
+            door: Mutex::new(Door {
+                next: end,
+                life,
+                blocked: None,
+                held_shut: false,
+                shut: None,
+            }),
+            lane_in,
+            lane_out,
+            start: AtomicU64::new(begin.start.get()),
+            life_number: AtomicU64::new(begin.incarnation.get()),
+            watch: watch::Sender::new(watermarks),
+            cuts: Mutex::default(),
+        })
+    }
+
+    // ---- what callers do -------------------------------------------------------------------
+
+    /// Takes one record, or refuses it and gives it back.
+    ///
+    /// # Errors
+    /// The refusal, and the record.
+    pub fn submit_one(&self, record: NewRecord) -> Result<Ticket, (Refusal, NewRecord)> {
+        if let Err(error) = self.check_len(record.encoded_len_max()) {
+            return Err((Refusal::Failed(error), record));
+        }
+        let cost = record.encoded_len_max() + MESSAGE_COST;
+        let mut door = self.lock();
+        self.accept(&mut door, cost, Payload::One(record))
+            .map_err(|(refusal, payload)| match payload {
+                Payload::One(record) => (refusal, record),
+                _ => unreachable!("a refusal gives back what it was given"),
+            })
+    }
+
+    /// Takes one record if the next offset is `expected`.
+    pub fn submit_if(&self, expected: Offset, record: NewRecord) -> IfOutcome {
+        if let Err(error) = self.check_len(record.encoded_len_max()) {
+            return IfOutcome::Refused(Refusal::Failed(error), record);
+        }
+        let cost = record.encoded_len_max() + MESSAGE_COST;
+        let mut door = self.lock();
+        if let Some(refusal) = door.refusal() {
+            return IfOutcome::Refused(refusal, record);
+        }
+        if door.next != expected.get() {
+            let life = Arc::clone(&door.life);
+            return IfOutcome::Elsewhere {
+                next: Offset(door.next),
+                settled: Settled {
+                    life,
+                    next: door.next,
+                },
+                record,
+            };
+        }
+        match self.accept(&mut door, cost, Payload::One(record)) {
+            Ok(ticket) => IfOutcome::Accepted(ticket),
+            Err((refusal, Payload::One(record))) => IfOutcome::Refused(refusal, record),
+            Err(_) => unreachable!("a refusal gives back what it was given"),
+        }
+    }
+
+    /// Takes several records, all or nothing.
+    ///
+    /// # Errors
+    /// The refusal, and the records.
+    pub fn submit_batch(
+        &self,
+        records: Vec<NewRecord>,
+    ) -> Result<Ticket, (Refusal, Vec<NewRecord>)> {
+        if records.is_empty() {
+            let what = "a batch needs at least one record".into();
+            return Err((Refusal::Failed(Error::InvalidInput { what }), records));
+        }
+        let len = records.iter().map(NewRecord::encoded_len_max).sum();
+        if let Err(error) = self.check_len(len) {
+            return Err((Refusal::Failed(error), records));
+        }
+        let cost = len + records.len() * MESSAGE_COST;
+        let mut door = self.lock();
+        self.accept(&mut door, cost, Payload::Batch(records))
+            .map_err(|(refusal, payload)| match payload {
+                Payload::Batch(records) => (refusal, records),
+                _ => unreachable!("a refusal gives back what it was given"),
+            })
+    }
+
+    /// Takes what an appender has encoded.
+    ///
+    /// # Errors
+    /// The refusal, and the buffer as it was.
+    pub fn submit_encoded(
+        &self,
+        builder: Box<tierlog_storage::segment::FrameBuilder>,
+    ) -> Result<Ticket, (Refusal, Box<tierlog_storage::segment::FrameBuilder>)> {
+        let cost = builder.len() + MESSAGE_COST;
+        let mut door = self.lock();
+        self.accept(&mut door, cost, Payload::Encoded(builder))
+            .map_err(|(refusal, payload)| match payload {
+                Payload::Encoded(builder) => (refusal, builder),
+                _ => unreachable!("a refusal gives back what it was given"),
+            })
+    }
+
+    /// Puts a command behind everything accepted so far. A truncation shuts the door until it is
+    /// done, since offsets given out behind it would be wrong.
+    ///
+    /// # Errors
+    /// The refusal; the command's answer slot is dropped.
+    pub fn submit_control(&self, control: Control) -> Result<(), Refusal> {
+        let mut door = self.lock();
+        if let Some(error) = &door.shut {
+            return Err(Refusal::Failed(error.clone()));
+        }
+        if door.held_shut {
+            return Err(Refusal::WouldBlock(Kind::Admission));
+        }
+        let truncates = matches!(control, Control::Truncate(..));
+        if self.lane_in.try_send(LaneMsg::Control(control)).is_err() {
+            return Err(Refusal::WouldBlock(Kind::Admission));
+        }
+        if truncates {
+            door.held_shut = true;
+        }
+        Ok(())
+    }
+
+    /// Shuts the door for good, and has the writer end behind everything accepted so far.
+    pub async fn retire(&self, control: Control) {
+        self.shut(Error::Closed);
+        // Nobody else gets onto the lane any more, so that waiting for room keeps the order.
+        let _ = self.lane_in.send_async(LaneMsg::Control(control)).await;
+    }
+
+    /// The refusal that a record of so many bytes would meet now, if any.
+    pub fn would_refuse(&self, bytes: usize) -> Option<Refusal> {
+        let door = self.lock();
+        door.refusal().or_else(|| {
+            if self.lane_in.is_full() {
+                return Some(Refusal::WouldBlock(Kind::Admission));
+            }
+            self.budget
+                .shortage(bytes + MESSAGE_COST)
+                .map(|short| Refusal::WouldBlock(short.kind()))
+        })
+    }
+
+    /// Resolves when a record of so many bytes would not be refused with this kind. Another kind
+    /// may be short by then, and others may be faster. Cancel-safe.
+    pub async fn ready(&self, kind: Kind, bytes: usize) {
+        let clear =
+            || !matches!(self.would_refuse(bytes), Some(Refusal::WouldBlock(k)) if k == kind);
+        let log = self.budget.parent();
+        loop {
+            let stream = self.bell.wait_until(clear);
+            let own = self.budget.bell.wait_until(clear);
+            let shared = async {
+                match log {
+                    Some(log) => log.bell.wait_until(clear).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stream => {}
+                () = own => {}
+                () = shared => {}
+            }
+            if clear() {
+                return;
+            }
+        }
+    }
+
+    /// Where the stream stands now.
+    pub fn watermarks(&self) -> Watermarks {
+        let door = self.lock();
+        self.watermarks_of(&door)
+    }
+
+    /// Watermarks, published at each advance. `next` is as of the last one.
+    pub fn watch(&self) -> watch::Receiver<Watermarks> {
+        self.watch.subscribe()
+    }
+
+    /// The first offset that is there.
+    pub fn start(&self) -> Offset {
+        Offset(self.start.load(Ordering::Acquire))
+    }
+
+    /// The limit of a record or batch, encoded.
+    pub fn max_record(&self) -> usize {
+        self.limits.max_record
+    }
+
+    /// The number of the present life. Without a lock: readers ask before each record, and again
+    /// after they have fetched one, so that they never give out what a newer life put there.
+    #[inline]
+    pub fn incarnation(&self) -> Incarnation {
+        Incarnation(self.life_number.load(Ordering::Acquire))
+    }
+
+    /// The end of the lowest truncation since `seen`, and the number of the life now.
+    pub fn cut_since(&self, seen: Incarnation) -> (Option<Offset>, Incarnation) {
+        let now = self.lock().life.number;
+        let cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = cuts
+            .iter()
+            .filter(|(number, _)| *number > seen)
+            .map(|(_, end)| *end)
+            .min();
+        (end, now)
+    }
+
+    fn accept(
+        &self,
+        door: &mut Door,
+        cost: usize,
+        what: Payload,
+    ) -> Result<Ticket, (Refusal, Payload)> {
+        if let Some(refusal) = door.refusal() {
+            return Err((refusal, what));
+        }
+        let permit = match self.budget.take(cost) {
+            Ok(permit) => permit,
+            Err(short) => return Err((Refusal::WouldBlock(short.kind()), what)),
+        };
+        let (first, count) = (door.next, what.count());
+        let message = LaneMsg::Append(Append {
+            first,
+            permit,
+            what,
+        });
+        match self.lane_in.try_send(message) {
+            Ok(()) => {
+                door.next += u64::from(count);
+                Ok(Ticket::new(Arc::clone(&door.life), first, count))
+            }
+            Err(refused) => match refused.into_inner() {
+                // The permit inside is dropped here: a refusal leaves no trace.
+                LaneMsg::Append(append) => Err((Refusal::WouldBlock(Kind::Admission), append.what)),
+                LaneMsg::Control(_) => unreachable!("an append was sent"),
+            },
+        }
+    }
+
+    fn check_len(&self, len: usize) -> Result<(), Error> {
+        let limit = self.limits.max_record;
+        if len > limit {
+            Err(Error::RecordTooLarge { len, limit })
+        } else {
+            Ok(())
+        }
+    }
+
+    // ---- what the writer does ---------------------------------------------------------------
+
+    /// The lane's end for the writer.
+    pub fn lane(&self) -> flume::Receiver<LaneMsg> {
+        self.lane_out.clone()
+    }
+
+    /// The present life.
+    pub fn life(&self) -> Arc<Life> {
+        Arc::clone(&self.lock().life)
+    }
+
+    /// Says what is short, or that nothing is.
+    pub fn set_blocked(&self, kind: Option<Kind>) {
+        let changed = {
+            let mut door = self.lock();
+            std::mem::replace(&mut door.blocked, kind) != kind
+        };
+        if changed {
+            self.bell.ring();
+        }
+    }
+
+    /// Publishes the marks to those who watch.
+    pub fn publish(&self) {
+        // Looked at inside, so that of two publishers the later one never shows the older state.
+        self.watch.send_if_modified(|last| {
+            let now = self.watermarks();
+            std::mem::replace(last, now) != now
+        });
+    }
+
+    /// Wakes everybody who watches, even where the marks stay as they are: the door was shut, and a
+    /// reader at the end would wait for ever for a mark that never moves again.
+    pub fn notify(&self) {
+        self.watch.send_modify(|last| *last = self.watermarks());
+    }
+
+    /// Everything below `start` was trimmed, durably.
+    pub fn advance_start(&self, start: Offset) {
+        self.start.fetch_max(start.get(), Ordering::AcqRel);
+        self.publish();
+    }
+
+    /// What is accepted and not yet taken by the writer fails, together with `taken`, which the
+    /// writer had already drained; offsets from `from` on are given out anew.
+    ///
+    /// All of it happens behind the shut door, so that nothing can slip onto the lane in between
+    /// and be stranded there. `blocked` is what is short from now on.
+    pub fn fail_queued(
+        &self,
+        from: u64,
+        errors: Vec<(u64, Error)>,
+        taken: Vec<Append>,
+        next_life: NextLife,
+    ) {
+        let dropped = {
+            let mut door = self.lock();
+            let mut records = BTreeMap::new();
+            let mut controls = Vec::new();
+            for append in taken {
+                records.insert(append.first, append.what.into_records());
+            }
+            for message in self.lane_out.try_iter() {
+                match message {
+                    LaneMsg::Append(append) => {
+                        records.insert(append.first, append.what.into_records());
+                    }
+                    LaneMsg::Control(control) => controls.push(control),
+                }
+            }
+            door.life.end(errors, records);
+            door.next = from;
+            match next_life {
+                NextLife::Refuse(error) => {
+                    door.shut.get_or_insert(error);
+                }
+                NextLife::GoOn { blocked } => {
+                    let marks = Arc::clone(&door.life.marks);
+                    door.life = Life::new(door.life.number, marks);
+                    door.blocked = blocked;
+                }
+            }
+            controls
+        };
+        // Answer slots are dropped outside the lock: their askers learn that nothing was done.
+        drop(dropped);
+        self.bell.ring();
+        self.notify();
+    }
+
+    /// Holds the door shut while the stream is being recovered.
+    pub fn hold_shut(&self) {
+        self.lock().held_shut = true;
+    }
+
+    /// A new life begins, with everything below `end` durable; it ends the old one.
+    pub fn begin_life(&self, number: Incarnation, end: Offset, change: LifeChange<'_>) {
+        self.begin_life_with(number, end, change, || ());
+    }
+
+    /// As [`begin_life`](Self::begin_life), with the segments and the tail changed by `show` in the
+    /// same step, behind the door. Shown before, the cut would look like damage to a reader beyond
+    /// it; shown after, a reader of the new life would find the old segments. `show` must not come
+    /// back to the door: neither marks nor watermarks.
+    pub fn begin_life_with(
+        &self,
+        number: Incarnation,
+        end: Offset,
+        change: LifeChange<'_>,
+        show: impl FnOnce(),
+    ) {
+        let dropped = {
+            let mut door = self.lock();
+            let mut records = BTreeMap::new();
+            let mut controls = Vec::new();
+            for message in self.lane_out.try_iter() {
+                match message {
+                    LaneMsg::Append(append) => {
+                        records.insert(append.first, append.what.into_records());
+                    }
+                    LaneMsg::Control(control) => controls.push(control),
+                }
+            }
+            if change.lost_read_records() {
+                let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+                if cuts.len() == REMEMBERED_CUTS {
+                    // Two old ones become one that is at least as low: a reader may be told of a
+                    // cut that it did not have to hear of, never miss one.
+                    let old = cuts.pop_front();
+                    if let (Some((_, low)), Some(front)) = (old, cuts.front_mut()) {
+                        front.1 = front.1.min(low);
+                    }
+                }
+                cuts.push_back((number, end));
+            }
+            match change {
+                LifeChange::Recovered { why, .. } => {
+                    // What was recovered is durable now, and tickets below it may say so; what
+                    // lies beyond is not in the log.
+                    let marks = &door.life.marks;
+                    if marks.get(Level::Written) < end.get() {
+                        marks.advance_written(end.get());
+                    }
+                    if marks.get(Level::Durable) < end.get() {
+                        marks.advance_durable(end.get());
+                    }
+                    door.life
+                        .end(vec![(end.get(), Error::not_appended(&why))], records);
+                }
+                // All that was accepted before a truncation is durable by then, and its tickets
+                // may still say so: the old marks keep their value.
+                LifeChange::Truncated => {}
+            }
+            door.life = Life::new(number, Arc::new(Marks::starting_at(end.get())));
+            show();
+            // Behind the cut that was noted above: who sees the number sees the cut.
+            self.life_number.store(number.get(), Ordering::Release);
+            door.next = end.get();
+            door.blocked = None;
+            door.held_shut = false;
+            controls
+        };
+        drop(dropped);
+        self.bell.ring();
+        self.publish();
+    }
+
+    /// Opens a door that a truncation had shut and that came to nothing.
+    pub fn reopen_door(&self) {
+        self.lock().held_shut = false;
+        self.bell.ring();
+    }
+
+    /// Refuses everything from now on; what was accepted is left to its writer.
+    pub fn shut(&self, error: Error) {
+        self.lock().shut.get_or_insert(error);
+        self.bell.ring();
+        self.notify();
+    }
+
+    /// Whether the door is shut for good.
+    pub fn is_shut(&self) -> Option<Error> {
+        self.lock().shut.clone()
+    }
+
+    /// Nobody works for this stream any more and nobody will: every ticket and command ends.
+    pub fn abandon(&self, refuse: Error, tickets: &Error) {
+        let durable = self.lock().life.marks.get(Level::Durable);
+        self.fail_queued(
+            durable,
+            vec![(durable, tickets.clone())],
+            Vec::new(),
+            NextLife::Refuse(refuse),
+        );
+    }
+
+    fn watermarks_of(&self, door: &Door) -> Watermarks {
+        let start = self.start();
+        let durable = Offset(door.life.marks.get(Level::Durable)).max(start);
+        let written = Offset(door.life.marks.get(Level::Written)).max(durable);
+        Watermarks {
+            start,
+            durable,
+            archived: start,
+            written,
+            next: Offset(door.next).max(written),
+            incarnation: door.life.number,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Door> {
+        // A panic under this lock would be a failed assertion of the marks; the door itself is
+        // whole after each statement.
+        self.door.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a stream begins when it is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct Begin {
+    /// The first offset that is there.
+    pub start: Offset,
+    /// One past the last durable record.
+    pub end: Offset,
+    /// The life of its tail.
+    pub incarnation: Incarnation,
+}
+
+/// Why a new life begins.
+#[derive(Debug, Clone, Copy)]
+pub enum LifeChange<'a> {
+    /// The tail was recovered from disk. What had been accepted below the end is durable; what lies
+    /// beyond was not appended.
+    Recovered {
+        /// Records that had been written, and so may have been read, are gone.
+        lost: bool,
+        /// What made it necessary.
+        why: &'a str,
+    },
+    /// The app cut the tail off.
+    Truncated,
+}
+
+impl LifeChange<'_> {
+    const fn lost_read_records(self) -> bool {
+        matches!(self, Self::Truncated | Self::Recovered { lost: true, .. })
+    }
+}
+
+/// What follows when queued records have failed.
+#[derive(Debug)]
+pub enum NextLife {
+    /// Offsets are given out again from the cut on; `blocked` says what is short, if anything is.
+    GoOn {
+        /// What is short.
+        blocked: Option<Kind>,
+    },
+    /// The stream refuses everything until the log is opened again.
+    Refuse(Error),
+}
+
+impl Short {
+    /// The kind that a refusal names.
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::Queued => Kind::Admission,
+            Self::Unsynced => Kind::Flush,
+        }
+    }
+}

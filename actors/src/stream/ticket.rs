@@ -1,0 +1,300 @@
+//! Tickets: what an accepted append gives back, and how each one ends.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use serde::Serialize;
+use tierlog_storage::{Incarnation, Offset, segment::NewRecord};
+
+use super::marks::{Level, Marks, Place};
+use crate::error::Error;
+
+/// What an append has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Ack {
+    /// The offset of the first record.
+    pub offset: Offset,
+    /// How many records it covers; their offsets follow one another.
+    pub count: u32,
+    /// The level that was waited for.
+    pub level: Level,
+}
+
+/// An append that failed, with the records where they are surely not in the log and still at hand.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{error}")]
+pub struct AppendError {
+    /// Why.
+    pub error: Error,
+    /// What was to be appended. Empty when the outcome is unknown, or when the bytes are gone.
+    pub records: Vec<NewRecord>,
+}
+
+impl From<AppendError> for Error {
+    fn from(failed: AppendError) -> Self {
+        failed.error
+    }
+}
+
+/// One life of a stream's tail, shared by the door, the writer and the tickets given out in it.
+#[derive(Debug)]
+pub struct Life {
+    /// Its number; rises with each restart and truncation.
+    pub number: Incarnation,
+    /// What its tickets wait on.
+    pub marks: Arc<Marks>,
+    /// Everything accepted at or beyond this offset failed; `u64::MAX` while all is well.
+    cut: AtomicU64,
+    fate: Mutex<Fate>,
+}
+
+#[derive(Debug, Default)]
+struct Fate {
+    /// From which offset on which error holds, in rising order.
+    errors: Vec<(u64, Error)>,
+    /// Records to hand back, by the first offset of their ticket.
+    records: BTreeMap<u64, Vec<NewRecord>>,
+}
+
+impl Life {
+    /// A life that begins with everything below the marks durable.
+    pub fn new(number: Incarnation, marks: Arc<Marks>) -> Arc<Self> {
+        Arc::new(Self {
+            number,
+            marks,
+            cut: AtomicU64::new(u64::MAX),
+            fate: Mutex::default(),
+        })
+    }
+
+    /// Ends everything accepted at or beyond `from`: tickets there resolve with the error of the
+    /// last entry that is not beyond them, and take back their records.
+    ///
+    /// Tickets below `from` go on waiting for the marks. Only the first call counts, so that what
+    /// a ticket was told stays what it was told.
+    pub fn end(&self, errors: Vec<(u64, Error)>, records: BTreeMap<u64, Vec<NewRecord>>) {
+        debug_assert!(
+            errors.is_sorted_by_key(|(from, _)| *from),
+            "errors in offset order"
+        );
+        let Some(from) = errors.first().map(|(from, _)| *from) else {
+            return;
+        };
+        {
+            let mut fate = self.lock();
+            if !fate.errors.is_empty() {
+                return;
+            }
+            fate.errors = errors;
+            fate.records = records;
+            self.cut.store(from, Ordering::Release);
+        }
+        self.marks.wake_beyond(from);
+    }
+
+    fn failure(&self, offset: u64) -> AppendError {
+        let mut fate = self.lock();
+        let at = fate.errors.partition_point(|(from, _)| *from <= offset);
+        let error = at
+            .checked_sub(1)
+            .and_then(|index| fate.errors.get(index))
+            .map_or(Error::Closed, |(_, error)| error.clone());
+        AppendError {
+            error,
+            records: fate.records.remove(&offset).unwrap_or_default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Fate> {
+        self.fate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The promise of an outcome for an accepted append: a future that resolves at the level asked for
+/// (`Durable` unless [`at`](Self::at) says otherwise), or with a typed error.
+///
+/// Cancel-safe: dropping a ticket forgets the outcome and changes nothing about the append.
+#[derive(Debug)]
+#[must_use = "the record is accepted, not yet durable: await the ticket to know"]
+pub struct Ticket {
+    life: Arc<Life>,
+    offset: u64,
+    count: u32,
+    level: Level,
+    place: Option<Place>,
+}
+
+impl Ticket {
+    pub(crate) fn new(life: Arc<Life>, offset: u64, count: u32) -> Self {
+        Self {
+            life,
+            offset,
+            count,
+            level: Level::Durable,
+            place: None,
+        }
+    }
+
+    /// Waits for this level instead.
+    pub fn at(mut self, level: Level) -> Self {
+        self.leave();
+        self.level = level;
+        self
+    }
+
+    /// How many records it covers.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The outcome, if there is one already. After `Some(Err(_))` the records are handed out, so a
+    /// second call gives the error without them.
+    pub fn now(&mut self) -> Option<Result<Ack, AppendError>> {
+        if self.level == Level::Archived {
+            let what = "there is no Tier 2 in this version, so nothing is ever archived".into();
+            let error = Error::Unsupported { what };
+            return Some(Err(AppendError {
+                error,
+                records: Vec::new(),
+            }));
+        }
+        // The mark first, then the cut: marks may pass a cut only with records accepted after it,
+        // so whoever sees such a mark also sees the cut.
+        let reached = self.life.marks.get(self.level) >= self.offset + u64::from(self.count);
+        if self.life.cut.load(Ordering::Acquire) <= self.offset {
+            return Some(Err(self.life.failure(self.offset)));
+        }
+        reached.then_some(Ok(Ack {
+            offset: Offset(self.offset),
+            count: self.count,
+            level: self.level,
+        }))
+    }
+
+    /// Waits on the calling thread. For threads outside Tokio.
+    ///
+    /// # Errors
+    /// As the future.
+    pub fn wait(self) -> Result<Ack, AppendError> {
+        futures::executor::block_on(self)
+    }
+
+    fn leave(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.life.marks.forget(place);
+        }
+    }
+}
+
+impl Future for Ticket {
+    type Output = Result<Ack, AppendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(outcome) = self.now() {
+            self.leave();
+            return Poll::Ready(outcome);
+        }
+        let target = self.offset + u64::from(self.count);
+        let place = self
+            .life
+            .marks
+            .register(self.level, target, self.place, cx.waker());
+        self.place = Some(place);
+        // What happened between the first look and the registration woke nobody: look again.
+        match self.now() {
+            Some(outcome) => {
+                self.leave();
+                Poll::Ready(outcome)
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn life() -> Arc<Life> {
+        Life::new(Incarnation(1), Arc::new(Marks::starting_at(0)))
+    }
+
+    #[tokio::test]
+    async fn a_ticket_resolves_at_its_level_and_not_before() {
+        let life = life();
+        let mut durable = Ticket::new(Arc::clone(&life), 0, 2);
+        let mut written = Ticket::new(Arc::clone(&life), 0, 2).at(Level::Written);
+        life.marks.advance_written(2);
+        assert!(futures::poll!(&mut durable).is_pending());
+        assert_eq!(
+            written.now().expect("written").expect("ok").level,
+            Level::Written
+        );
+        life.marks.advance_durable(1);
+        assert!(
+            futures::poll!(&mut durable).is_pending(),
+            "half a batch is no ack"
+        );
+        life.marks.advance_durable(2);
+        let ack = durable.await.expect("durable");
+        assert_eq!((ack.offset, ack.count), (Offset(0), 2));
+    }
+
+    #[tokio::test]
+    async fn a_cut_fails_what_is_beyond_it_and_hands_the_records_back() {
+        let life = life();
+        let before = Ticket::new(Arc::clone(&life), 0, 1);
+        let at_cut = Ticket::new(Arc::clone(&life), 1, 1);
+        let behind = Ticket::new(Arc::clone(&life), 2, 1);
+        let handed = BTreeMap::from([(2, vec![NewRecord::from("c")])]);
+        life.end(
+            vec![
+                (1, Error::indeterminate(&"sync")),
+                (2, Error::not_appended(&"sync")),
+            ],
+            handed,
+        );
+        life.marks.advance_written(1);
+        life.marks.advance_durable(1);
+        assert_eq!(before.await.expect("below the cut").offset, Offset(0));
+        let failed = at_cut.await.expect_err("at the cut");
+        assert!(matches!(failed.error, Error::Indeterminate { .. }) && failed.records.is_empty());
+        let failed = behind.await.expect_err("behind the cut");
+        assert!(matches!(failed.error, Error::NotAppended { .. }));
+        assert_eq!(failed.records, vec![NewRecord::from("c")]);
+    }
+
+    #[tokio::test]
+    async fn marks_that_pass_a_cut_do_not_turn_a_failure_into_success() {
+        let life = life();
+        let mut failed = Ticket::new(Arc::clone(&life), 3, 1);
+        life.end(vec![(3, Error::StorageFull)], BTreeMap::new());
+        life.marks.advance_written(9);
+        life.marks.advance_durable(9);
+        assert!(matches!(failed.now(), Some(Err(_))));
+    }
+
+    #[tokio::test]
+    async fn a_dropped_ticket_leaves_no_waiter() {
+        let life = life();
+        let mut ticket = Ticket::new(Arc::clone(&life), 0, 1);
+        assert!(futures::poll!(&mut ticket).is_pending());
+        assert_eq!(life.marks.waiting(), 1);
+        drop(ticket);
+        assert_eq!(life.marks.waiting(), 0);
+    }
+}

@@ -1,0 +1,231 @@
+//! One generation of actors, from a log that was just recovered.
+
+use std::sync::{Arc, atomic::AtomicUsize};
+
+use futures::{FutureExt, future::BoxFuture};
+use kameo::error::{ActorStopReason, PanicError};
+use tierlog_storage::{
+    disk::{Disk, DiskLock},
+    layout::Layout,
+    manifest::{ManifestOptions, ManifestState, SegmentStatus},
+    recovery::{OpenOptions, OpenedLog, open_log, open_log_with_lock},
+};
+
+use crate::{
+    clock::Clock,
+    context::{Counters, Generation, LogContext},
+    coordinator,
+    error::Error,
+    exec::{Executor, Running},
+    fault::Faults,
+    flusher,
+    manifest::{self, Ended, ManifestArgs},
+    options::Options,
+    read::{ReadContext, ReadLimits},
+    stream::{budget::Budget, tail::TailBudget},
+};
+
+/// What an app, or a test, may put in place of the real thing.
+#[derive(Debug, Clone)]
+pub struct Injected {
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// Where time stamps come from.
+    pub clock: Arc<dyn Clock>,
+    /// Where blocking work runs.
+    pub executor: Arc<dyn Executor>,
+    /// Armed points.
+    pub faults: Faults,
+}
+
+/// The lock on the directory, kept over restarts.
+#[derive(Debug)]
+pub(super) struct KeptLock(#[allow(dead_code)] Arc<dyn DiskLock>);
+
+impl DiskLock for KeptLock {}
+
+/// Which actor ended, and how.
+#[derive(Debug)]
+pub(super) struct Ending {
+    /// Who.
+    pub who: Who,
+    /// Counts up with each generation and each start of a writer: an ending of what has been
+    /// replaced already is no news.
+    pub serial: u64,
+    /// How, for people.
+    pub reason: String,
+}
+
+/// An actor that is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Who {
+    /// Serves all streams.
+    Shared(&'static str),
+    /// Serves one.
+    Writer(tierlog_storage::StreamId),
+}
+
+/// Makes the context of a log.
+pub(super) fn context(options: Options, injected: Injected) -> Arc<LogContext> {
+    let budget = Budget::new(options.unsynced_bytes, None);
+    let tail = TailBudget::new(options.tail_cache);
+    let layout = Layout::new(options.data.clone());
+    let Injected {
+        disk,
+        clock,
+        executor,
+        faults,
+    } = injected;
+    let limits = ReadLimits {
+        mode: options.read,
+        cache: options.read_cache,
+        ..ReadLimits::default()
+    };
+    let readers = ReadContext::new(
+        Arc::clone(&disk),
+        layout.clone(),
+        Arc::clone(&executor),
+        &limits,
+    );
+    Arc::new(LogContext {
+        options,
+        disk,
+        layout,
+        clock,
+        executor,
+        faults,
+        counters: Counters::default(),
+        readers,
+        budget,
+        tail,
+        dirty: AtomicUsize::new(0),
+    })
+}
+
+/// Opens the log, or recovers it again under the lock that is held already. Blocks.
+pub(super) fn recover(
+    log: &LogContext,
+    lock: Option<Arc<dyn DiskLock>>,
+) -> Result<(Arc<dyn DiskLock>, OpenedLog), Error> {
+    let options = OpenOptions {
+        manifest: ManifestOptions {
+            chunk_size: log.options.manifest_chunk,
+            rotate_bytes: log.options.manifest_rotate,
+        },
+        create: lock.is_none(),
+        now_ns: log.clock.now_ns(),
+        claim_slots: u32::try_from(log.options.max_streams).unwrap_or(u32::MAX),
+    };
+    let mut opened = match &lock {
+        Some(lock) => {
+            let lock = Box::new(KeptLock(Arc::clone(lock)));
+            open_log_with_lock(&log.disk, &log.layout, &options, lock)?
+        }
+        None => open_log(&log.disk, &log.layout, &options)?,
+    };
+    let lock = lock.unwrap_or_else(|| {
+        let lock: Box<dyn DiskLock> = std::mem::replace(&mut opened.lock, Box::new(NoLock));
+        Arc::from(lock)
+    });
+    Ok((lock, opened))
+}
+
+#[derive(Debug)]
+struct NoLock;
+
+impl DiskLock for NoLock {}
+
+/// Starts the actors that serve all streams; gives their endings to be watched.
+pub(super) fn start(
+    log: &Arc<LogContext>,
+    opened: OpenedLog,
+    serial: u64,
+) -> (Generation, Vec<BoxFuture<'static, Ending>>) {
+    let OpenedLog {
+        log: id,
+        state,
+        manifest: file,
+        claims,
+        ..
+    } = opened;
+    let running = Running::default();
+    let claims = Arc::new(claims);
+    let epoch = state.epoch;
+    let hot = hot_bytes(&state, log.options.segment_size);
+    let args = ManifestArgs {
+        log: Arc::clone(log),
+        running: running.clone(),
+        file,
+        state,
+    };
+    let (manifest, manifest_end) = manifest::spawn(args);
+    let (flusher, flusher_end) = flusher::spawn(Arc::clone(log), Arc::clone(&claims));
+    let tasks = coordinator::Tasks::new(Arc::clone(log), manifest.clone(), epoch, running.clone());
+    let (coordinator, coordinator_end) = coordinator::spawn(Arc::clone(log), tasks, hot);
+    let generation = Generation {
+        log: Arc::clone(log),
+        id,
+        epoch,
+        claims,
+        running,
+        flusher,
+        coordinator,
+        manifest,
+    };
+    let endings = vec![
+        ending(manifest_end, Who::Shared("manifest"), serial),
+        ending(flusher_end, Who::Shared("flusher"), serial),
+        ending(coordinator_end, Who::Shared("coordinator"), serial),
+    ];
+    (generation, endings)
+}
+
+/// Watches a task: resolves once its actor's state is gone.
+pub(super) fn ending<A: Send + 'static>(
+    ended: Ended<A>,
+    who: Who,
+    serial: u64,
+) -> BoxFuture<'static, Ending> {
+    async move {
+        let reason = match ended.await {
+            Ok(Ok((state, reason))) => {
+                drop(state);
+                describe(&reason)
+            }
+            Ok(Err(error)) => describe_panic(&error),
+            Err(error) => error.to_string(),
+        };
+        Ending {
+            who,
+            serial,
+            reason,
+        }
+    }
+    .boxed()
+}
+
+fn describe(reason: &ActorStopReason) -> String {
+    match reason {
+        ActorStopReason::Panicked(error) => describe_panic(error),
+        other => other.to_string(),
+    }
+}
+
+fn describe_panic(error: &PanicError) -> String {
+    error
+        .with_str(ToOwned::to_owned)
+        .unwrap_or_else(|| "killed".to_owned())
+}
+
+/// What segments on disk hold of the hot budget.
+fn hot_bytes(state: &ManifestState, segment_size: u64) -> u64 {
+    state
+        .streams
+        .values()
+        .flat_map(|stream| stream.segments.values())
+        .map(|segment| match &segment.status {
+            SegmentStatus::Sealed(facts) => facts.file_len,
+            SegmentStatus::Open | SegmentStatus::Closed { .. } => segment_size,
+        })
+        .fold(0, u64::saturating_add)
+}

@@ -1,0 +1,112 @@
+//! What an app asks of a log as a whole.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use kameo::actor::ActorRef;
+use tokio::sync::oneshot;
+
+use super::{
+    actor::{self, SupervisorActor},
+    generation::{self, Injected},
+    shared::LogShared,
+};
+use crate::{
+    error::Error,
+    exec::{Running, Work, run},
+    options::Options,
+    protocol::supervisor::{KnownStream, ListStreams, OpenStream, Shutdown, ShutdownReport},
+    stream::shared::StreamShared,
+};
+
+/// Cheap to clone; every handle of a log holds one.
+#[derive(Clone)]
+pub struct SupervisorHandle {
+    actor: ActorRef<SupervisorActor>,
+    /// What can be seen without asking.
+    pub shared: Arc<LogShared>,
+}
+
+/// Opens a log, recovering it first, and starts its actors on the current Tokio runtime.
+///
+/// # Errors
+/// Whatever keeps the directory from being opened as a log.
+pub async fn start(options: Options, injected: Injected) -> Result<SupervisorHandle, Error> {
+    let log = generation::context(options, injected);
+    let running = Running::default();
+    let opened = {
+        let job = Arc::clone(&log);
+        run(&log.executor, Work::Write, &running, move || {
+            generation::recover(&job, None)
+        })
+        .await
+    };
+    let (lock, opened) = opened.map_err(|died| Error::indeterminate(&died))??;
+    let shared = LogShared::new(Arc::clone(&log), opened.report.clone());
+    let actor = actor::spawn(Arc::clone(&shared), lock, opened);
+    Ok(SupervisorHandle { actor, shared })
+}
+
+impl SupervisorHandle {
+    /// Opens a stream, with its writer at work; creates it if asked to. The name is checked by the
+    /// caller. A stream that is created is durable in the manifest when this returns.
+    ///
+    /// # Errors
+    /// `UnknownStream`, `TooManyStreams`, or whatever keeps it from being opened.
+    pub async fn open_stream(&self, name: &str, create: bool) -> Result<Arc<StreamShared>, Error> {
+        let (done, answer) = oneshot::channel();
+        let message = OpenStream {
+            name: name.into(),
+            create,
+            done,
+        };
+        self.actor
+            .tell(message)
+            .send()
+            .await
+            .map_err(|_| Error::Closed)?;
+        answer.await.unwrap_or(Err(Error::Closed))
+    }
+
+    /// The streams that the manifest knows.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub async fn streams(&self) -> Result<Vec<KnownStream>, Error> {
+        let (done, answer) = oneshot::channel();
+        self.actor
+            .tell(ListStreams(done))
+            .send()
+            .await
+            .map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)
+    }
+
+    /// Drains, closes and stops.
+    ///
+    /// # Errors
+    /// `Closed` when somebody else did.
+    pub async fn shutdown(&self, deadline: Duration) -> Result<ShutdownReport, Error> {
+        let (done, answer) = oneshot::channel();
+        self.actor
+            .tell(Shutdown { deadline, done })
+            .send()
+            .await
+            .map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)
+    }
+
+    /// Ends everything where it stands, as a crash would; every wait ends.
+    pub fn kill(&self) {
+        // The doors first: what comes now is refused, not accepted by a log that is going away.
+        for stream in self.shared.streams() {
+            stream.shut(Error::Closed);
+        }
+        self.actor.kill();
+    }
+}
+
+impl fmt::Debug for SupervisorHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SupervisorHandle").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,397 @@
+//! Opening a stream: into the manifest if it is new, its active segment if it was closed cleanly,
+//! and a writer.
+
+use std::sync::Arc;
+
+use tierlog_storage::{
+    Offset, StreamId,
+    disk::Access,
+    error::StorageError,
+    manifest::{Entry, SegmentState, SegmentStatus, StreamState},
+    recovery::{ActiveSegment, RecoverCtx, StreamRecovery, recover_stream, reopen_active},
+    segment::{HEADER_LEN, Latched, RecordsRef, read_block},
+};
+
+use super::{
+    actor::{OpenEntry, SupervisorActor},
+    generation::{Who, ending},
+};
+use crate::{
+    context::{Generation, LogContext},
+    error::Error,
+    exec::Running,
+    protocol::{Reply, supervisor::OpenStream},
+    stream::{
+        budget::Budget,
+        segments::Segment,
+        shared::{Begin, DoorLimits, StreamShared},
+    },
+    writer::{self, Start},
+};
+
+/// Somebody who waits for a stream.
+#[derive(Debug)]
+pub(super) struct Waiting(Reply<Result<Arc<StreamShared>, Error>>);
+
+/// What preparing a stream came to.
+#[derive(Debug)]
+pub(super) struct OpenOutcome {
+    name: Arc<str>,
+    /// The generation that it was prepared with.
+    serial: u64,
+    prepared: Result<Prepared, Error>,
+}
+
+/// A stream that is ready for its writer.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    id: StreamId,
+    pub(super) state: StreamState,
+    pub(super) active: Option<ActiveSegment>,
+    pub(super) last_ts: u64,
+}
+
+impl SupervisorActor {
+    pub(super) fn open_stream(&mut self, open: OpenStream) {
+        let OpenStream { name, create, done } = open;
+        if let Some(error) = &self.failed {
+            let _ = done.send(Err(error.clone()));
+            return;
+        }
+        if let Some(entry) = self.names.get(&name).and_then(|id| self.open.get(id)) {
+            let _ = done.send(Ok(Arc::clone(&entry.stream)));
+            return;
+        }
+        let waiting = Waiting(done);
+        if let Some(others) = self.opening.get_mut(&name) {
+            others.push(waiting);
+            return;
+        }
+        if !create && !self.names.contains_key(&name) {
+            let _ = waiting.0.send(Err(Error::UnknownStream {
+                name: name.to_string(),
+            }));
+            return;
+        }
+        let limit = self.log.options.max_streams;
+        if self.open.len() + self.opening.len() >= limit {
+            let _ = waiting.0.send(Err(Error::TooManyStreams { limit }));
+            return;
+        }
+        self.opening.insert(Arc::clone(&name), vec![waiting]);
+        self.begin_opening(name);
+    }
+
+    fn begin_opening(&mut self, name: Arc<str>) {
+        let serial = self.generation_serial();
+        let Some(generation) = self.generation.clone() else {
+            self.answer(
+                &name,
+                &Err(Error::Unavailable {
+                    why: "the log is restarting".into(),
+                }),
+            );
+            return;
+        };
+        let known = self.names.get(&name).copied();
+        let known = known.and_then(|id| Some((id, self.known.get(&id)?.clone())));
+        self.tasks.push(Box::pin(async move {
+            let prepared = prepare(generation, Arc::clone(&name), known).await;
+            OpenOutcome {
+                name,
+                serial,
+                prepared,
+            }
+        }));
+    }
+
+    pub(super) async fn opened(&mut self, outcome: OpenOutcome) {
+        let OpenOutcome {
+            name,
+            serial,
+            prepared,
+        } = outcome;
+        if serial != self.generation_serial() && self.failed.is_none() {
+            // A restart came in between: what was prepared belongs to actors that are gone.
+            self.begin_opening(name);
+            return;
+        }
+        let opened = prepared.and_then(|prepared| self.take_in(&name, prepared));
+        self.answer(&name, &opened);
+    }
+
+    fn answer(&mut self, name: &Arc<str>, opened: &Result<Arc<StreamShared>, Error>) {
+        for Waiting(reply) in self.opening.remove(name).into_iter().flatten() {
+            let _ = reply.send(opened.clone());
+        }
+    }
+
+    fn take_in(&mut self, name: &Arc<str>, prepared: Prepared) -> Result<Arc<StreamShared>, Error> {
+        let generation = self.shared.generation()?;
+        let id = prepared.id;
+        let options = &self.log.options;
+        let limits = DoorLimits {
+            lane: options.lane_records,
+            max_record: options.max_record,
+        };
+        let budget = Budget::new(
+            options.stream_unsynced(),
+            Some(Arc::clone(&self.log.budget)),
+        );
+        let state = &prepared.state;
+        let begin = Begin {
+            start: state.start,
+            end: state.next,
+            incarnation: state.incarnation,
+        };
+        let tail = Arc::clone(&self.log.tail);
+        let stream = StreamShared::new(id, name, limits, budget, tail, begin);
+        fill_segments(&stream, state);
+        self.known.insert(id, state.clone());
+        self.names.insert(Arc::clone(name), id);
+        let slot = u32::try_from(self.open.len()).unwrap_or(u32::MAX);
+        self.start_writer(generation, Arc::clone(&stream), slot, prepared);
+        self.shared.add_stream(Arc::clone(&stream));
+        Ok(stream)
+    }
+
+    /// Starts the writer of a stream whose life has begun.
+    pub(super) fn start_writer(
+        &mut self,
+        generation: Generation,
+        stream: Arc<StreamShared>,
+        slot: u32,
+        prepared: Prepared,
+    ) {
+        let serial = self.next_serial();
+        let running = Running::default();
+        let (writer, ended) = writer::spawn(Start {
+            generation,
+            stream: Arc::clone(&stream),
+            slot,
+            active: prepared.active,
+            next_segment: prepared.state.next_segment,
+            last_ts: prepared.last_ts,
+            running: running.clone(),
+        });
+        self.endings
+            .push(ending(ended, Who::Writer(stream.id), serial));
+        self.open.insert(
+            stream.id,
+            OpenEntry {
+                stream,
+                writer,
+                slot,
+                running,
+                serial,
+            },
+        );
+    }
+}
+
+/// Shows readers the segments that have ended.
+pub(super) fn fill_segments(stream: &StreamShared, state: &StreamState) {
+    stream.segments.update(|map| {
+        map.clear();
+        for (no, segment) in &state.segments {
+            if let Some(ended) = Segment::ended(*no, segment.salt, &segment.status)
+                && ended.base < ended.end()
+            {
+                map.insert(ended.base.get(), Arc::new(ended));
+            }
+        }
+    });
+}
+
+async fn prepare(
+    generation: Generation,
+    name: Arc<str>,
+    known: Option<(StreamId, StreamState)>,
+) -> Result<Prepared, Error> {
+    let Some((id, state)) = known else {
+        let id = StreamId::generate();
+        let created_ns = generation.log.clock.now_ns();
+        let created = Entry::StreamCreated {
+            stream: id,
+            name: name.to_string(),
+            created_ns,
+        };
+        generation.manifest.commit(vec![created]).await?;
+        let state = generation
+            .manifest
+            .state_of(id)
+            .await?
+            .ok_or_else(|| Error::Unavailable {
+                why: "the manifest does not know the new stream".into(),
+            })?;
+        return Ok(Prepared {
+            id,
+            state,
+            active: None,
+            last_ts: 0,
+        });
+    };
+    reopen(&generation, id, state).await
+}
+
+/// Opens what is there: the active segment of a clean close goes on; where it is not what the mark
+/// says, the stream is recovered as after a crash, and what is damaged is told to its readers.
+pub(super) async fn reopen(
+    generation: &Generation,
+    id: StreamId,
+    state: StreamState,
+) -> Result<Prepared, Error> {
+    let log = Arc::clone(&generation.log);
+    let (log_id, looked) = (generation.id, state.clone());
+    let job = log.write_job(&generation.running, {
+        let log = Arc::clone(&log);
+        move || look(&log, log_id, id, &looked)
+    });
+    match job.await.map_err(|died| Error::indeterminate(&died))? {
+        Ok((active, last_ts)) => Ok(Prepared {
+            id,
+            state,
+            active,
+            last_ts,
+        }),
+        Err(StorageError::Corrupt(damage)) => {
+            tracing::error!(target: "tierlog::supervisor", stream = %state.name, %damage, "the end of the stream is not what its mark says");
+            metrics::counter!("tierlog_damage_total").increment(1);
+            let claim = state.next;
+            recover(generation, &Running::default(), id, state, claim).await
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Recovers one stream from disk and tells the manifest.
+pub(super) async fn recover(
+    generation: &Generation,
+    running: &Running,
+    id: StreamId,
+    state: StreamState,
+    claim: Offset,
+) -> Result<Prepared, Error> {
+    let log = Arc::clone(&generation.log);
+    let (log_id, epoch) = (generation.id, generation.epoch);
+    let job_log = Arc::clone(&log);
+    let job = log.write_job(running, move || {
+        let ctx = RecoverCtx {
+            disk: job_log.disk.as_ref(),
+            layout: &job_log.layout,
+            log: log_id,
+            epoch,
+            now_ns: job_log.clock.now_ns(),
+        };
+        recover_stream(&ctx, id, &state, Some(claim))
+    });
+    let recovered = job.await.map_err(|died| Error::indeterminate(&died))??;
+    let StreamRecovery {
+        mut entries,
+        next,
+        incarnation,
+        remove_after_commit,
+        ..
+    } = recovered;
+    // The new life must be known even where nothing else has changed.
+    let (segment, end_byte, clean) = (None, 0, false);
+    entries.push(Entry::Mark {
+        stream: id,
+        durable: next,
+        segment,
+        end_byte,
+        incarnation,
+        clean,
+    });
+    generation.manifest.commit(entries).await?;
+    let state = generation
+        .manifest
+        .state_of(id)
+        .await?
+        .ok_or_else(|| Error::Unavailable {
+            why: "the manifest lost a stream".into(),
+        })?;
+    let job_log = Arc::clone(&log);
+    let looked = state.clone();
+    let job = log.write_job(running, move || {
+        for path in remove_after_commit {
+            if let Err(error) = job_log.disk.remove(&path) {
+                tracing::debug!(target: "tierlog::supervisor", path = %path.display(), %error, "a leftover stays until the next open");
+            }
+        }
+        last_timestamp(&job_log, id, &looked)
+    });
+    let last_ts = job.await.map_err(|died| Error::indeterminate(&died))?;
+    Ok(Prepared {
+        id,
+        state,
+        active: None,
+        last_ts,
+    })
+}
+
+fn look(
+    log: &LogContext,
+    log_id: tierlog_storage::LogId,
+    id: StreamId,
+    state: &StreamState,
+) -> Result<(Option<ActiveSegment>, u64), StorageError> {
+    if let Some(mark) = state.mark.filter(|mark| mark.clean)
+        && let Some(no) = mark.segment
+        && let Some(segment) = state.segments.get(&no)
+        && matches!(segment.status, SegmentStatus::Open)
+    {
+        let active = reopen_active(
+            log.disk.as_ref(),
+            &log.layout,
+            log_id,
+            id,
+            no,
+            segment,
+            &mark,
+        )?;
+        let last_ts = active.last_ts;
+        return Ok((Some(active), last_ts));
+    }
+    Ok((None, last_timestamp(log, id, state)))
+}
+
+/// The time stamp of the last record, so that those of new ones do not fall behind it. Where it
+/// can't be read the clock has to do: a reader of that stretch is told what is wrong with it.
+fn last_timestamp(log: &LogContext, id: StreamId, state: &StreamState) -> u64 {
+    let filled = |segment: &&SegmentState| segment.status.range().is_some_and(|(b, e)| b < e);
+    let Some((no, segment)) = state.segments.iter().rev().find(|(_, s)| filled(s)) else {
+        return 0;
+    };
+    match &segment.status {
+        SegmentStatus::Sealed(facts) => facts.last_ts,
+        SegmentStatus::Open => 0,
+        SegmentStatus::Closed {
+            base,
+            end,
+            end_byte,
+        } => {
+            let path = log.layout.segment(id, *no);
+            let Ok(file) = log.disk.open(&path, Access::Read) else {
+                return 0;
+            };
+            let file = Latched::new(file, path);
+            let (mut pos, mut at, mut last) = (HEADER_LEN, *base, 0);
+            while at < *end {
+                let Ok(block) = read_block(&file, segment.salt, pos, *end_byte, at, 1 << 20) else {
+                    break;
+                };
+                if let Some((_, bytes)) = block.frames().last()
+                    && let Ok(records) = RecordsRef::of(&bytes)
+                {
+                    last = records
+                        .map_while(Result::ok)
+                        .last()
+                        .map_or(last, |r| r.timestamp);
+                }
+                (pos, at) = (block.next_pos, block.end);
+            }
+            last
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Beginning again: one stream when its writer ended, all of them when an actor did that serves
+//! all.
+//!
+//! The order is always the same: the doors are held shut, the old state is waited for until it is
+//! gone and the last job has ended, files are recovered as after a crash, and only then a successor
+//! starts and the doors open.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use tierlog_storage::{StreamId, recovery::OpenedLog};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    actor::{OpenEntry, SupervisorActor},
+    generation,
+    open::{self, Prepared, fill_segments},
+};
+use crate::{
+    context::backoff,
+    error::Error,
+    exec::{Running, Work, run},
+    protocol::supervisor::LogState,
+    stream::{
+        marks::Level,
+        shared::{LifeChange, StreamShared},
+    },
+};
+
+impl SupervisorActor {
+    /// The serial of the generation at work.
+    pub(super) fn generation_serial(&self) -> u64 {
+        self.generation_started
+    }
+
+    /// Counts an ending; false when there were too many within the window.
+    fn may_restart(&mut self) -> bool {
+        let now = Instant::now();
+        let window = self.log.options.restart_window;
+        while self.restarted.front().is_some_and(|at| *at + window < now) {
+            self.restarted.pop_front();
+        }
+        self.restarted.push_back(now);
+        self.restarted.len() <= self.log.options.restart_limit
+    }
+
+    /// A growing pause before each restart in the window but the first.
+    async fn pause(&mut self) {
+        let before = u32::try_from(self.restarted.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        if before > 0 {
+            sleep(backoff(before)).await;
+        }
+    }
+
+    pub(super) async fn restart_writer(&mut self, id: StreamId, reason: &str) {
+        let begun = Instant::now();
+        let Some(OpenEntry {
+            stream,
+            slot,
+            running,
+            ..
+        }) = self.open.get(&id)
+        else {
+            return;
+        };
+        let (stream, slot, running) = (Arc::clone(stream), *slot, running.clone());
+        tracing::warn!(target: "tierlog::supervisor", stream = %stream.name, reason, "a writer ended");
+        stream.hold_shut();
+        if stream.is_shut().is_some() {
+            // It refuses for good; what its last writer left unanswered ends now.
+            abandon(&stream, reason);
+            return;
+        }
+        if !self.may_restart() {
+            self.fail_log(&format!("writer {}", stream.name), reason);
+            return;
+        }
+        self.pause().await;
+        if timeout(self.log.options.stall_after, running.idle())
+            .await
+            .is_err()
+        {
+            abandon(&stream, "a write of its last writer does not end");
+            return;
+        }
+        let written = stream.life().marks.get(Level::Written);
+        let durable = stream.life().marks.get(Level::Durable);
+        let prepared = match self.recover_one(id, &running, durable).await {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                // The manifest, most likely: its own ending is about to be seen, and the new
+                // generation takes this stream along.
+                tracing::warn!(target: "tierlog::supervisor", stream = %stream.name, %error, "a stream was not recovered");
+                self.restart_generation("manifest", &error.to_string())
+                    .await;
+                return;
+            }
+        };
+        let Some(generation) = self.generation.clone() else {
+            return;
+        };
+        self.known.insert(id, prepared.state.clone());
+        resume(&stream, &prepared, written, reason);
+        self.start_writer(generation, Arc::clone(&stream), slot, prepared);
+        let actor = format!("writer {}", stream.name);
+        self.shared.note_restart(&actor, reason, begun.elapsed());
+    }
+
+    async fn recover_one(
+        &mut self,
+        id: StreamId,
+        running: &Running,
+        durable: u64,
+    ) -> Result<Prepared, Error> {
+        let gone = || Error::Unavailable {
+            why: "the log is restarting".into(),
+        };
+        let generation = self.generation.clone().ok_or_else(gone)?;
+        let state = generation.manifest.state_of(id).await?.ok_or_else(gone)?;
+        let claim = tierlog_storage::Offset(durable);
+        open::recover(&generation, running, id, state, claim).await
+    }
+
+    pub(super) async fn restart_generation(&mut self, actor: &'static str, reason: &str) {
+        tracing::warn!(target: "tierlog::supervisor", actor, reason, "an actor ended; beginning again");
+        let begun = Instant::now();
+        self.shared.set_state(LogState::Restarting);
+        self.shared.set_generation(None);
+        for entry in self.open.values() {
+            entry.stream.hold_shut();
+        }
+        loop {
+            if !self.may_restart() {
+                self.fail_log(actor, reason);
+                return;
+            }
+            self.pause().await;
+            if let Err(why) = self.wait_until_gone().await {
+                self.fail_log(actor, &why);
+                return;
+            }
+            let (log, lock) = (Arc::clone(&self.log), Arc::clone(&self.lock));
+            let recovered = run(
+                &self.log.executor,
+                Work::Write,
+                &Running::default(),
+                move || generation::recover(&log, Some(lock)),
+            );
+            match recovered.await {
+                Ok(Ok((_, opened))) => {
+                    self.begin_generation(opened, reason).await;
+                    self.shared.note_restart(actor, reason, begun.elapsed());
+                    return;
+                }
+                Ok(Err(error)) => {
+                    tracing::error!(target: "tierlog::supervisor", %error, "the log was not recovered");
+                }
+                Err(died) => {
+                    tracing::error!(target: "tierlog::supervisor", %died, "the log was not recovered");
+                }
+            }
+        }
+    }
+
+    /// Waits until every actor has dropped its state and every job has ended.
+    async fn wait_until_gone(&mut self) -> Result<(), String> {
+        self.kill_all();
+        let patience = self.log.options.stall_after;
+        let deadline = Instant::now() + patience;
+        while !self.endings.is_empty() {
+            if tokio::time::timeout_at(deadline, self.endings.next())
+                .await
+                .is_err()
+            {
+                return Err(format!("an actor did not end within {patience:?}"));
+            }
+        }
+        let streams = self.open.values().map(|entry| entry.running.clone());
+        let shared = self
+            .generation
+            .iter()
+            .map(|generation| generation.running.clone());
+        for running in streams.chain(shared).collect::<Vec<_>>() {
+            if tokio::time::timeout_at(deadline, running.idle())
+                .await
+                .is_err()
+            {
+                // Its files must not be touched by a successor.
+                return Err(format!("a job did not end within {patience:?}"));
+            }
+        }
+        self.generation = None;
+        Ok(())
+    }
+
+    async fn begin_generation(&mut self, opened: OpenedLog, reason: &str) {
+        self.shared.set_recovery(opened.report.clone());
+        self.known = opened.state.streams.clone();
+        self.names = self
+            .known
+            .iter()
+            .map(|(id, state)| (Arc::from(state.name.as_str()), *id))
+            .collect();
+        let serial = self.next_serial();
+        let (generation, endings) = generation::start(&self.log, opened, serial);
+        self.generation_started = serial;
+        self.endings.extend(endings);
+        self.generation = Some(generation.clone());
+        let open = std::mem::take(&mut self.open);
+        for (id, entry) in open {
+            let stream = Arc::clone(&entry.stream);
+            let Some(state) = self.known.get(&id).cloned() else {
+                // It had been created in the generation that ended, and its entry was lost with
+                // it: nothing in it was ever acked.
+                stream.abandon(
+                    Error::UnknownStream {
+                        name: stream.name.to_string(),
+                    },
+                    &Error::not_appended(&reason),
+                );
+                continue;
+            };
+            if stream.is_shut().is_some() {
+                abandon(&stream, reason);
+                self.open.insert(id, entry);
+                continue;
+            }
+            let written = stream.life().marks.get(Level::Written);
+            match open::reopen(&generation, id, state).await {
+                Ok(prepared) => {
+                    resume(&stream, &prepared, written, reason);
+                    self.start_writer(generation.clone(), stream, entry.slot, prepared);
+                }
+                Err(error) => {
+                    abandon(&stream, &error.to_string());
+                    self.open.insert(id, entry);
+                }
+            }
+        }
+        self.shared.set_generation(Some(generation));
+        self.shared.set_state(LogState::Running);
+    }
+
+    /// It ended too often, or in a way that nothing can be built on.
+    pub(super) fn fail_log(&mut self, actor: &str, reason: &str) {
+        let why = format!("{actor}: {reason}");
+        tracing::error!(target: "tierlog::supervisor", why, "the log stops");
+        self.shared.set_state(LogState::Failed);
+        self.shared.set_generation(None);
+        self.kill_all();
+        let failed = Error::LogFailed {
+            why: why.as_str().into(),
+        };
+        self.abandon_all(&failed, &Error::indeterminate(&why));
+        for (_, waiting) in std::mem::take(&mut self.opening) {
+            drop(waiting);
+        }
+        self.failed = Some(failed);
+        self.shared.note_restart(actor, reason, Duration::ZERO);
+    }
+}
+
+/// The stream goes on from what was recovered.
+fn resume(stream: &StreamShared, prepared: &Prepared, written: u64, reason: &str) {
+    let end = prepared.state.next;
+    let change = LifeChange::Recovered {
+        lost: end.get() < written,
+        why: reason,
+    };
+    stream.begin_life_with(prepared.state.incarnation, end, change, || {
+        fill_segments(stream, &prepared.state);
+        stream.tail.clear();
+    });
+}
+
+fn abandon(stream: &StreamShared, why: &str) {
+    stream.abandon(Error::failed(&why), &Error::indeterminate(&why));
+}

@@ -1,0 +1,147 @@
+//! What the app's handles see of a log, whatever generation of actors works for it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
+};
+
+use tierlog_storage::{StreamId, recovery::RecoveryReport};
+
+use crate::{
+    context::{Generation, LogContext},
+    error::Error,
+    protocol::supervisor::{Health, LogState, Restart},
+    stream::shared::StreamShared,
+};
+
+/// Restarts that are remembered for `health`.
+const REMEMBERED: usize = 32;
+
+/// Shared by the supervisor and every handle.
+#[derive(Debug)]
+pub struct LogShared {
+    /// What lives as long as the log is open.
+    pub log: Arc<LogContext>,
+    generation: RwLock<Option<Generation>>,
+    streams: RwLock<BTreeMap<StreamId, Arc<StreamShared>>>,
+    status: Mutex<Status>,
+}
+
+#[derive(Debug)]
+struct Status {
+    state: LogState,
+    restarts: Vec<Restart>,
+    recovery: RecoveryReport,
+}
+
+impl LogShared {
+    pub(super) fn new(log: Arc<LogContext>, recovery: RecoveryReport) -> Arc<Self> {
+        Arc::new(Self {
+            log,
+            generation: RwLock::default(),
+            streams: RwLock::default(),
+            status: Mutex::new(Status {
+                state: LogState::Running,
+                restarts: Vec::new(),
+                recovery,
+            }),
+        })
+    }
+
+    /// The generation at work.
+    ///
+    /// # Errors
+    /// `Unavailable` while there is none.
+    pub fn generation(&self) -> Result<Generation, Error> {
+        let generation = self
+            .generation
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        generation.clone().ok_or_else(|| Error::Unavailable {
+            why: "the log is restarting".into(),
+        })
+    }
+
+    pub(super) fn set_generation(&self, generation: Option<Generation>) {
+        *self
+            .generation
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = generation;
+    }
+
+    pub(super) fn add_stream(&self, stream: Arc<StreamShared>) {
+        let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
+        streams.insert(stream.id, stream);
+    }
+
+    /// The streams that are open.
+    pub fn streams(&self) -> Vec<Arc<StreamShared>> {
+        let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
+        streams.values().cloned().collect()
+    }
+
+    /// What opening the log, or the last restart, came to.
+    pub fn recovery(&self) -> RecoveryReport {
+        self.status().recovery.clone()
+    }
+
+    pub(super) fn set_recovery(&self, recovery: RecoveryReport) {
+        self.status().recovery = recovery;
+    }
+
+    pub(super) fn set_state(&self, state: LogState) {
+        self.status().state = state;
+        let restarting = if state == LogState::Running { 0.0 } else { 1.0 };
+        metrics::gauge!("tierlog_not_running").set(restarting);
+    }
+
+    pub(super) fn note_restart(&self, actor: &str, reason: &str, took: Duration) {
+        metrics::counter!("tierlog_restarts_total").increment(1);
+        let mut status = self.status();
+        if status.restarts.len() == REMEMBERED {
+            status.restarts.remove(0);
+        }
+        let (actor, reason) = (actor.to_owned(), reason.to_owned());
+        status.restarts.push(Restart {
+            actor,
+            reason,
+            took,
+        });
+    }
+
+    /// How the log is. Answered without asking any actor, so that it works when they don't.
+    pub fn health(&self) -> Health {
+        let failed_streams: Vec<_> = self
+            .streams()
+            .iter()
+            .filter_map(|stream| {
+                let error = stream
+                    .is_shut()
+                    .filter(|error| !matches!(error, Error::Closed))?;
+                Some((stream.name.to_string(), error.to_string()))
+            })
+            .collect();
+        let generation = self.generation().ok();
+        let open_streams = self.streams().len();
+        let status = self.status();
+        Health {
+            ok: status.state == LogState::Running && failed_streams.is_empty(),
+            state: status.state,
+            epoch: generation
+                .as_ref()
+                .map_or(0, |generation| generation.epoch.get()),
+            open_streams,
+            hot_bytes: generation
+                .as_ref()
+                .map_or(0, |generation| generation.coordinator.hot_bytes()),
+            held_bytes: self.log.budget.held(),
+            restarts: status.restarts.clone(),
+            failed_streams,
+        }
+    }
+
+    fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,152 @@
+//! The orderly end: every accepted record durable, every end marked, `CURRENT` clean.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt, future::join_all};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+
+use super::actor::SupervisorActor;
+use crate::{
+    error::Error,
+    protocol::{
+        supervisor::{LogState, Shutdown, ShutdownReport},
+        writer::{Control, Retired},
+    },
+    stream::shared::StreamShared,
+};
+
+/// How long actors that were told to end are waited for beyond the deadline.
+const GRACE: Duration = Duration::from_millis(500);
+
+impl SupervisorActor {
+    pub(super) async fn shut_down(&mut self, shutdown: Shutdown) {
+        let begun = Instant::now();
+        let deadline = begun + shutdown.deadline;
+        let mut report = ShutdownReport {
+            clean: self.failed.is_none(),
+            ..ShutdownReport::default()
+        };
+        if let Some(error) = &self.failed {
+            report.problems.push(error.to_string());
+        }
+        self.drain(deadline, &mut report).await;
+        if report.clean {
+            self.close_clean(deadline, &mut report).await;
+        }
+        self.kill_all();
+        let _ = timeout_at(deadline.max(Instant::now()) + GRACE, async {
+            while self.endings.next().await.is_some() {}
+        })
+        .await;
+        let lost = Error::indeterminate(&"it was not durable at the deadline of the shutdown");
+        self.abandon_all(&Error::Closed, &lost);
+        self.keep_lock_while_busy();
+        self.shared.set_generation(None);
+        self.stopped = true;
+        report.took = begun.elapsed();
+        self.shared.set_state(LogState::Running);
+        let _ = shutdown.done.send(report);
+    }
+
+    /// Has every writer end behind what it has accepted.
+    async fn drain(&mut self, deadline: Instant, report: &mut ShutdownReport) {
+        let streams: Vec<Arc<StreamShared>> = self
+            .open
+            .values()
+            .map(|entry| Arc::clone(&entry.stream))
+            .collect();
+        let retired = join_all(streams.iter().map(|stream| retire(stream, deadline))).await;
+        let mut commits = Vec::new();
+        for (stream, retired) in streams.iter().zip(retired) {
+            let name = stream.name.to_string();
+            let Some(retired) = retired else {
+                let marks = stream.watermarks();
+                report.clean = false;
+                report
+                    .undrained
+                    .push((name, marks.next.since(marks.durable)));
+                continue;
+            };
+            if let Some(error) = retired.error {
+                report.clean = false;
+                report.problems.push(format!("{name}: {error}"));
+                continue;
+            }
+            commits.push(retired.entries);
+        }
+        let Some(generation) = self.generation.clone() else {
+            return;
+        };
+        let marks = join_all(
+            commits
+                .into_iter()
+                .map(|entries| generation.manifest.commit(entries)),
+        );
+        match timeout_at(deadline, marks).await {
+            Ok(outcomes) => {
+                for error in outcomes.into_iter().filter_map(Result::err) {
+                    report.clean = false;
+                    report.problems.push(format!("manifest: {error}"));
+                }
+            }
+            Err(_) => {
+                report.clean = false;
+                report
+                    .problems
+                    .push("manifest: not done by the deadline".into());
+            }
+        }
+    }
+
+    async fn close_clean(&mut self, deadline: Instant, report: &mut ShutdownReport) {
+        let Some(generation) = self.generation.clone() else {
+            return;
+        };
+        let closed = timeout_at(deadline, generation.manifest.close_clean()).await;
+        let problem = match closed {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "not closed by the deadline".to_owned(),
+        };
+        report.clean = false;
+        report.problems.push(format!("manifest: {problem}"));
+    }
+
+    /// A write that outlives the shutdown keeps the directory locked until it ends: the next owner
+    /// must not recover files that are still being written.
+    fn keep_lock_while_busy(&self) {
+        let streams = self.open.values().map(|entry| entry.running.clone());
+        let shared = self
+            .generation
+            .iter()
+            .map(|generation| generation.running.clone());
+        let busy: Vec<_> = streams
+            .chain(shared)
+            .filter(|running| running.count() > 0)
+            .collect();
+        if busy.is_empty() {
+            return;
+        }
+        let lock = Arc::clone(&self.lock);
+        tokio::spawn(async move {
+            for running in busy {
+                running.idle().await;
+            }
+            drop(lock);
+        });
+    }
+}
+
+async fn retire(stream: &StreamShared, deadline: Instant) -> Option<Retired> {
+    let (done, answer) = oneshot::channel();
+    timeout_at(deadline, async {
+        stream.retire(Control::Retire(done)).await;
+        answer.await
+    })
+    .await
+    .ok()?
+    .ok()
+}

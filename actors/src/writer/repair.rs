@@ -1,0 +1,317 @@
+//! A write or a sync failed: nobody knows what of these bytes is on disk, and asking the kernel
+//! again would only make it lie. Everything accepted and not durable is still in memory: it is
+//! written again to a fresh segment, the old one is closed at its last durable byte, and only then
+//! the acks follow.
+
+use std::{future::Future, sync::Arc};
+
+use tierlog_storage::{
+    Offset, SegmentNo, StreamId,
+    manifest::{Entry, SegmentStatus},
+    segment::{Frame, FrameSeal, HEADER_LEN, Latched},
+};
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{
+    active::Active,
+    actor::WriterActor,
+    roll::NextSegment,
+    write::{Held, Placed},
+};
+use crate::{
+    context::Counters,
+    error::Error,
+    protocol::coordinator::{Admit, AdmitError, Admitted, Discard},
+    stream::{budget::UnsyncedPermit, segments::Segment},
+};
+
+/// An unsealed segment that ends here, at its last durable byte.
+struct Ending {
+    no: SegmentNo,
+    salt: u64,
+    base: Option<Offset>,
+    end: Offset,
+    end_byte: u64,
+    booked: u64,
+}
+
+impl Ending {
+    /// `rewritten` is where the first frame stands in it that will be written elsewhere.
+    fn of(active: &Active, rewritten: Option<(Offset, u64)>) -> Self {
+        let (end, end_byte) = rewritten.unwrap_or((active.end, active.pos));
+        Self {
+            no: active.no,
+            salt: active.salt,
+            base: active.base.filter(|base| *base < end),
+            end,
+            end_byte,
+            booked: active.booked,
+        }
+    }
+
+    fn blank(next: &Admitted) -> Self {
+        Self {
+            no: next.no,
+            salt: next.salt,
+            base: None,
+            end: Offset::ZERO,
+            end_byte: HEADER_LEN,
+            booked: next.capacity,
+        }
+    }
+
+    fn entry(&self, stream: StreamId) -> Entry {
+        let (segment, end, end_byte) = (self.no, self.end, self.end_byte);
+        match self.base {
+            Some(base) => Entry::Closed {
+                stream,
+                segment,
+                base,
+                end,
+                end_byte,
+            },
+            None => Entry::Removed { stream, segment },
+        }
+    }
+}
+
+impl WriterActor {
+    /// Writes what is not durable again; `unwritten` was handed to a write that failed.
+    pub(super) async fn repair(&mut self, unwritten: Vec<Placed>, cause: Error) {
+        tracing::warn!(target: "tierlog::writer", stream = %self.stream.name, %cause, "a write or sync failed; writing again elsewhere");
+        self.repairing = true;
+        let outcome = self.try_repair(unwritten).await;
+        self.repairing = false;
+        match outcome {
+            Ok(()) => {
+                self.repaired += 1;
+                Counters::add(&self.generation.log.counters.repairs, 1);
+                metrics::counter!("tierlog_repairs_total").increment(1);
+            }
+            Err(second) => {
+                let why = format!("{cause}; and writing again elsewhere failed: {second}");
+                self.fail(Error::indeterminate(&why));
+            }
+        }
+    }
+
+    async fn try_repair(&mut self, unwritten: Vec<Placed>) -> Result<(), Error> {
+        // What is under way ends first: nothing may be written or synced while this goes on.
+        let mut unwritten = unwritten;
+        if let Some(write) = self.write.take() {
+            let _ = self.within(write.outcome).await?;
+            unwritten.extend(write.frames);
+        }
+        if let Some(flush) = self.flush.take()
+            && let Some(done) = flush.done
+        {
+            let _ = self.within(done).await?;
+        }
+        self.flush_send = None;
+        let mut endings = Vec::new();
+        if let Some(sealing) = self.sealing.take() {
+            match sealing.into_unsynced() {
+                Ok((active, done)) => {
+                    let _ = self.within(done).await?;
+                    endings.push(self.ending(&active, &unwritten));
+                }
+                // It is synced: the coordinator has it, and its commit comes before ours.
+                Err(sealing) => self.sealing = Some(*sealing),
+            }
+        }
+        endings.extend(
+            self.active
+                .as_ref()
+                .map(|active| self.ending(active, &unwritten)),
+        );
+        let fresh = self.admit_fresh().await?;
+        let (fresh_entry, mut active, frames) = self.rewrite(fresh, unwritten).await?;
+        if let NextSegment::Ready(next) = std::mem::replace(&mut self.next, NextSegment::None) {
+            // Its number is lower than the fresh one's, and records must stand in the order of
+            // the numbers.
+            endings.push(Ending::blank(&next));
+        }
+        self.fault("writer.before_repair_commit").await;
+        let mut entries: Vec<_> = endings
+            .iter()
+            .map(|ending| ending.entry(self.stream_id()))
+            .collect();
+        entries.push(fresh_entry);
+        self.generation.manifest.commit(entries).await?;
+        self.show_endings(endings);
+        let end = active.end;
+        if !active.is_blank() {
+            let end_byte = active.pos;
+            active.show(&self.stream, end, end_byte);
+        }
+        self.active = Some(active);
+        self.settle(end, frames).await;
+        Ok(())
+    }
+
+    fn ending(&self, active: &Active, unwritten: &[Placed]) -> Ending {
+        let held = self
+            .held
+            .iter()
+            .map(|held| (held.segment, held.frame.base, held.pos));
+        let placed = unwritten.iter().map(|p| (p.segment, p.frame.base, p.pos));
+        let first = held
+            .chain(placed)
+            .find(|(segment, ..)| *segment == active.no);
+        Ending::of(active, first.map(|(_, base, pos)| (base, pos)))
+    }
+
+    /// A fresh segment, which the manifest does not know yet.
+    pub(super) async fn admit_fresh(&mut self) -> Result<Admitted, Error> {
+        let (done, answer) = oneshot::channel();
+        let admit = Admit {
+            stream: self.stream_id(),
+            no: self.next_no,
+            incarnation: self.life.number,
+            allocate: super::policy::FIRST_STEP,
+            commit: false,
+            nudge: self.handle.clone(),
+            done,
+        };
+        // One that was asked for ahead has a lower number, and would be committed after this one.
+        if let NextSegment::Asked(answer) = std::mem::replace(&mut self.next, NextSegment::None)
+            && let Ok(Ok(Ok(admitted))) = timeout(self.patience(), answer).await
+        {
+            self.next = NextSegment::Ready(Box::new(admitted));
+        }
+        self.next_no = self.next_no.plus(1);
+        if !matches!(self.generation.coordinator.try_admit(admit), Ok(None)) {
+            return Err(Error::Unavailable {
+                why: "no room at the coordinator".into(),
+            });
+        }
+        match self.within(answer).await? {
+            Ok(Ok(admitted)) => Ok(admitted),
+            Ok(Err(AdmitError::Short(kind))) => Err(Error::would_block(kind)),
+            Ok(Err(AdmitError::Failed(error))) => Err(error),
+            Err(_) => Err(Error::Unavailable {
+                why: "the coordinator ended".into(),
+            }),
+        }
+    }
+
+    /// Writes every frame that is not durable into the fresh segment, and syncs it.
+    async fn rewrite(
+        &mut self,
+        fresh: Admitted,
+        unwritten: Vec<Placed>,
+    ) -> Result<(Entry, Active, Vec<(Frame, UnsyncedPermit)>), Error> {
+        let entry = fresh.entry.clone();
+        let mut active = Active::blank(fresh, self.life.number);
+        let durable = Offset(self.durable());
+        let owner = self.owner();
+        let mut old: Vec<(Frame, UnsyncedPermit)> = Vec::new();
+        for Held { frame, permit, .. } in self.held.drain(..) {
+            old.push((frame, permit));
+        }
+        for placed in unwritten {
+            let (frame, permit) = placed.into_parts();
+            old.push((frame, permit.written()));
+        }
+        self.held_bytes = 0;
+        self.held_since = None;
+        let mut writes = Vec::new();
+        let mut frames = Vec::with_capacity(old.len());
+        for (frame, permit) in old {
+            let seal = FrameSeal {
+                base: frame.base,
+                durable,
+                salt: active.salt,
+            };
+            let frame = frame.resealed(&seal);
+            writes.extend(active.place(&frame, &owner));
+            frames.push((frame, permit));
+        }
+        let file: Arc<Latched> = Arc::clone(&active.file);
+        let (from, to) = (active.allocated, active.allocation_for(active.pos));
+        let job = self.generation.log.write_job(&self.running, move || {
+            if to > from {
+                file.allocate(from, to - from)?;
+            }
+            for (pos, bytes) in &writes {
+                file.write_at(bytes, *pos)?;
+            }
+            file.sync()
+        });
+        active.allocated = active.allocated.max(to);
+        match self.within(job).await? {
+            Ok(Ok(())) => Ok((entry, active, frames)),
+            Ok(Err(error)) => Err(Error::from(error)),
+            Err(died) => Err(Error::indeterminate(&died)),
+        }
+    }
+
+    fn show_endings(&self, endings: Vec<Ending>) {
+        let mut gone = Vec::new();
+        self.stream.segments.update(|map| {
+            for ending in endings {
+                map.retain(|_, known| known.no != ending.no);
+                let Some(base) = ending.base else {
+                    gone.push((ending.no, ending.booked));
+                    continue;
+                };
+                let (end, end_byte) = (ending.end, ending.end_byte);
+                let status = SegmentStatus::Closed {
+                    base,
+                    end,
+                    end_byte,
+                };
+                if let Some(closed) = Segment::ended(ending.no, ending.salt, &status) {
+                    map.insert(base.get(), Arc::new(closed));
+                }
+            }
+        });
+        self.discard(gone);
+    }
+
+    /// Has segments removed that nothing names any more. Should the coordinator end before it comes
+    /// to it, the next open does it.
+    pub(super) fn discard(&self, segments: Vec<(SegmentNo, u64)>) {
+        if !segments.is_empty() {
+            let discard = Discard {
+                stream: self.stream_id(),
+                segments,
+            };
+            tokio::spawn(self.generation.coordinator.discard(discard));
+        }
+    }
+
+    /// Everything is written, synced and named: says so.
+    async fn settle(&mut self, end: Offset, frames: Vec<(Frame, UnsyncedPermit)>) {
+        if frames.is_empty() {
+            return;
+        }
+        self.stream.tail.clear();
+        for (frame, _) in &frames {
+            self.stream.tail.push(frame);
+        }
+        self.claim_end(end).await;
+        if end.get() > self.written() {
+            self.life.marks.advance_written(end.get());
+        }
+        drop(frames);
+        self.durable_to(end).await;
+    }
+
+    fn patience(&self) -> std::time::Duration {
+        self.generation.log.options.stall_after
+    }
+
+    /// The outcome, unless it takes longer than anybody may be kept waiting.
+    pub(super) fn within<F: Future>(
+        &self,
+        outcome: F,
+    ) -> impl Future<Output = Result<F::Output, Error>> + use<F> {
+        let patience = self.patience();
+        async move {
+            timeout(patience, outcome)
+                .await
+                .map_err(|_| Error::indeterminate(&format!("no answer within {patience:?}")))
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! The next segment, made ahead; and the end of a full one.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use tierlog_storage::{
+    Offset, SegmentNo, error::StorageError, manifest::SealedFacts, segment::Latched,
+};
+use tokio::{
+    sync::oneshot::{self, error::RecvError},
+    time::Instant,
+};
+
+use super::{active::Active, actor::WriterActor, policy::FIRST_STEP};
+use crate::{
+    context::{Counters, backoff},
+    error::Error,
+    exec::{Completion, JobDied},
+    flusher::leave_claim,
+    kind::Kind,
+    protocol::{
+        Reply,
+        coordinator::{Admit, AdmitError, Admitted, Rollover},
+    },
+};
+
+/// Failures in a row to make a segment before the stream gives up.
+const GIVE_UP_AFTER: u32 = 8;
+
+/// The segment behind the active one.
+#[derive(Debug)]
+pub enum NextSegment {
+    /// Not asked for.
+    None,
+    /// Asked for.
+    Asked(oneshot::Receiver<Result<Admitted, AdmitError>>),
+    /// There.
+    Ready(Box<Admitted>),
+    /// Refused, or failed; to be asked for again.
+    Refused {
+        /// When.
+        at: Instant,
+        /// What was short.
+        kind: Kind,
+    },
+}
+
+impl NextSegment {
+    pub(super) fn asked(&mut self) -> Option<&mut oneshot::Receiver<Result<Admitted, AdmitError>>> {
+        match self {
+            Self::Asked(answer) => Some(answer),
+            _ => None,
+        }
+    }
+
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        match self {
+            Self::Refused { at, .. } => Some(*at),
+            _ => None,
+        }
+    }
+
+    pub(super) fn retry_now(&mut self) {
+        if let Self::Refused { at, .. } = self {
+            *at = Instant::now();
+        }
+    }
+}
+
+type SealJob = Completion<Result<(), StorageError>>;
+
+/// A segment on its way to being sealed.
+#[derive(Debug)]
+pub struct Sealing {
+    active: Active,
+    facts: SealedFacts,
+    stage: Stage,
+    replies: Vec<Reply<Result<Offset, Error>>>,
+}
+
+enum Stage {
+    /// Its footer is being written, and all of it synced.
+    Syncing { done: SealJob, since: Instant },
+    /// The coordinator's mailbox is full.
+    Sending {
+        send: BoxFuture<'static, ()>,
+        done: oneshot::Receiver<Result<(), Error>>,
+    },
+    /// The manifest is being told.
+    Committing(oneshot::Receiver<Result<(), Error>>),
+}
+
+impl std::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Syncing { .. } => "Syncing",
+            Self::Sending { .. } => "Sending",
+            Self::Committing(_) => "Committing",
+        })
+    }
+}
+
+/// What happened to a segment that is being sealed.
+pub enum SealingEvent {
+    /// The footer is written and synced, or not.
+    Synced(Result<Result<(), StorageError>, JobDied>),
+    /// The coordinator has it.
+    Sent,
+    /// The manifest says so, or not.
+    Committed(Result<Result<(), Error>, RecvError>),
+}
+
+impl Sealing {
+    /// The segment's number.
+    pub fn no(&self) -> SegmentNo {
+        self.active.no
+    }
+
+    /// Its file.
+    pub fn file(&self) -> Arc<Latched> {
+        Arc::clone(&self.active.file)
+    }
+
+    /// Since when its sync is under way.
+    pub fn syncing_since(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Syncing { since, .. } => Some(*since),
+            Stage::Sending { .. } | Stage::Committing(_) => None,
+        }
+    }
+
+    /// What it was, with its sync, while that is under way.
+    pub(super) fn into_unsynced(self) -> Result<(Active, SealJob), Box<Self>> {
+        match self.stage {
+            Stage::Syncing { done, .. } => Ok((self.active, done)),
+            Stage::Sending { .. } | Stage::Committing(_) => Err(Box::new(self)),
+        }
+    }
+
+    /// The next thing that happens to it.
+    pub(super) async fn event(sealing: &mut Option<Self>) -> SealingEvent {
+        match sealing.as_mut().map(|sealing| &mut sealing.stage) {
+            Some(Stage::Syncing { done, .. }) => SealingEvent::Synced(done.await),
+            Some(Stage::Sending { send, .. }) => {
+                send.await;
+                SealingEvent::Sent
+            }
+            Some(Stage::Committing(done)) => SealingEvent::Committed(done.await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl WriterActor {
+    /// Whether the first frame that waits has a place. If it has none, what is short is said, and
+    /// whoever is needed for it is asked.
+    pub(super) fn find_place(&mut self) -> bool {
+        let Some(len) = self.queue.front().map(|frame| frame.builder.len() as u64) else {
+            return false;
+        };
+        if self.active.as_ref().is_some_and(|active| active.fits(len)) {
+            return true;
+        }
+        if matches!(self.next, NextSegment::Ready(_)) {
+            if self.active.is_some() && !self.begin_seal(Vec::new()) {
+                // One segment is being sealed already: a second one would leave three that are
+                // unsealed, and no bound to how many.
+                self.block_if_full(Kind::Rollover);
+                return false;
+            }
+            self.activate_next();
+            return true;
+        }
+        match self.next {
+            NextSegment::Refused {
+                kind: Kind::Admission,
+                ..
+            } => self.refuse_for_space(),
+            NextSegment::Refused { kind, .. } => self.set_blocked(Some(kind)),
+            _ => self.block_if_full(Kind::Rollover),
+        }
+        false
+    }
+
+    fn block_if_full(&mut self, kind: Kind) {
+        if self.queue.is_full() || self.lane.is_full() {
+            self.set_blocked(Some(kind));
+        }
+    }
+
+    fn activate_next(&mut self) {
+        if let NextSegment::Ready(admitted) = std::mem::replace(&mut self.next, NextSegment::None) {
+            self.active = Some(Active::blank(*admitted, self.life.number));
+            self.set_blocked(None);
+        }
+    }
+
+    /// Asks for a segment, where one will be needed soon.
+    pub(super) async fn start_next(&mut self) {
+        let due = match &self.next {
+            NextSegment::None => true,
+            NextSegment::Refused { at, .. } => *at <= Instant::now(),
+            NextSegment::Asked(_) | NextSegment::Ready(_) => false,
+        };
+        let wanted = match &self.active {
+            None => !self.queue.is_empty() || self.blocked.is_some(),
+            Some(active) => active.is_half_full() || self.blocked == Some(Kind::Admission),
+        };
+        // A truncation or the end stands at the barrier: whatever segment comes now would have to
+        // be removed again.
+        let ending = self
+            .barrier
+            .as_ref()
+            .is_some_and(super::controls::Barrier::needs_durable);
+        if !due || !wanted || (ending && self.queue.is_empty()) {
+            return;
+        }
+        // A stream that fills its segments gets the next one whole; a new one starts small, and so
+        // does one whose disk is short.
+        let whole = self.active.is_some() && self.next_failures == 0;
+        let allocate = if whole {
+            self.generation.log.options.segment_size
+        } else {
+            FIRST_STEP
+        };
+        let (done, answer) = oneshot::channel();
+        let admit = Admit {
+            stream: self.stream_id(),
+            no: self.next_no,
+            incarnation: self.life.number,
+            allocate,
+            commit: true,
+            nudge: self.handle.clone(),
+            done,
+        };
+        match self.generation.coordinator.try_admit(admit) {
+            Ok(None) => {
+                // A number that was asked for is never asked for again, whatever comes of it.
+                self.next_no = self.next_no.plus(1);
+                self.next = NextSegment::Asked(answer);
+            }
+            Ok(Some(_)) | Err(_) => self.refused(Kind::Rollover),
+        }
+    }
+
+    fn refused(&mut self, kind: Kind) {
+        self.next_failures += 1;
+        let at = Instant::now() + backoff(self.next_failures);
+        self.next = NextSegment::Refused { at, kind };
+    }
+
+    pub(super) fn next_answered(
+        &mut self,
+        answer: Result<Result<Admitted, AdmitError>, RecvError>,
+    ) {
+        match answer {
+            Ok(Ok(admitted)) => {
+                self.next_failures = 0;
+                self.space_retry = None;
+                self.next = NextSegment::Ready(Box::new(admitted));
+                if self.blocked.is_some_and(|kind| kind != Kind::Flush) {
+                    self.set_blocked(None);
+                }
+            }
+            Ok(Err(AdmitError::Short(kind))) => {
+                self.refused(kind);
+                // Nothing waits, and nothing that may come has a place: say so at the door.
+                if self.active.is_none() && self.queue.is_empty() {
+                    self.set_blocked(Some(kind));
+                }
+            }
+            Ok(Err(AdmitError::Failed(error))) => {
+                tracing::warn!(target: "tierlog::writer", stream = %self.stream.name, %error, "no next segment");
+                self.refused(Kind::Rollover);
+                if self.next_failures >= GIVE_UP_AFTER {
+                    self.fail(Error::RolloverFailed {
+                        why: error.to_string().into(),
+                    });
+                }
+            }
+            // The coordinator died; the generation is about to end.
+            Err(_) => {
+                self.next = NextSegment::Refused {
+                    at: Instant::now() + std::time::Duration::from_secs(1),
+                    kind: Kind::Rollover,
+                }
+            }
+        }
+    }
+
+    /// Seals the active segment because somebody asked for it.
+    pub(super) async fn seal_now(&mut self, replies: Vec<Reply<Result<Offset, Error>>>) {
+        if self.active.as_ref().is_none_or(Active::is_blank) {
+            let end = Ok(Offset(self.written()));
+            for reply in replies {
+                let _ = reply.send(end.clone());
+            }
+            return;
+        }
+        self.fault("writer.before_seal").await;
+        self.begin_seal(replies);
+        if matches!(self.next, NextSegment::Ready(_)) {
+            self.activate_next();
+        }
+    }
+
+    /// Hands the active segment over to be sealed; false when one is being sealed already.
+    fn begin_seal(&mut self, replies: Vec<Reply<Result<Offset, Error>>>) -> bool {
+        if self.sealing.is_some() || self.write.is_some() {
+            return false;
+        }
+        let Some(active) = self.active.take() else {
+            return true;
+        };
+        let Some((footer, facts)) = active.seal(&self.generation, Offset(self.durable())) else {
+            // Blank: there is nothing to seal, and it can still be used.
+            self.active = Some(active);
+            return false;
+        };
+        let file = Arc::clone(&active.file);
+        let claims = Arc::clone(&self.generation.claims);
+        let (slot, claim) = (self.slot, self.claim(facts.end));
+        let done = self.generation.log.write_job(&self.running, move || {
+            file.write_at(&footer, facts.data_end)?;
+            // What was allocated ahead and not used goes back to the disk.
+            file.set_len(facts.file_len)?;
+            file.sync()?;
+            leave_claim(&claims, slot, &claim);
+            Ok(())
+        });
+        let stage = Stage::Syncing {
+            done,
+            since: Instant::now(),
+        };
+        self.sealing = Some(Sealing {
+            active,
+            facts,
+            stage,
+            replies,
+        });
+        true
+    }
+
+    pub(super) async fn sealing_event(&mut self, event: SealingEvent) {
+        match event {
+            SealingEvent::Synced(Ok(Ok(()))) => {
+                self.fault("writer.after_seal").await;
+                let Some(sealing) = &mut self.sealing else {
+                    return;
+                };
+                let (done, outcome) = oneshot::channel();
+                let rollover = Rollover {
+                    stream: Arc::clone(&self.stream),
+                    no: sealing.active.no,
+                    salt: sealing.active.salt,
+                    admitted: sealing.active.booked,
+                    facts: sealing.facts,
+                    done,
+                };
+                let end = sealing.facts.end;
+                let send = self.generation.coordinator.roll_over(rollover);
+                sealing.stage = Stage::Sending {
+                    send,
+                    done: outcome,
+                };
+                Counters::add(&self.generation.log.counters.syncs, 1);
+                self.durable_to(end).await;
+            }
+            SealingEvent::Synced(Ok(Err(error))) => {
+                self.repair(Vec::new(), Error::from(error)).await;
+            }
+            SealingEvent::Synced(Err(died)) => {
+                self.repair(Vec::new(), Error::indeterminate(&died)).await;
+            }
+            SealingEvent::Sent => {
+                let Some(mut sealing) = self.sealing.take() else {
+                    return;
+                };
+                if let Stage::Sending { done, .. } = sealing.stage {
+                    sealing.stage = Stage::Committing(done);
+                    self.sealing = Some(sealing);
+                }
+            }
+            SealingEvent::Committed(outcome) => {
+                let outcome = outcome.unwrap_or_else(|_| {
+                    Err(Error::RolloverFailed {
+                        why: "the coordinator ended".into(),
+                    })
+                });
+                let Some(sealing) = self.sealing.take() else {
+                    return;
+                };
+                if let Err(error) = &outcome {
+                    // The records are durable and readable; only the manifest does not say that
+                    // the segment is sealed. The next recovery closes it where it ends.
+                    tracing::warn!(target: "tierlog::writer", stream = %self.stream.name, %error, "a segment stays unsealed");
+                }
+                let end = sealing.facts.end;
+                for reply in sealing.replies {
+                    let _ = reply.send(outcome.clone().map(|()| end));
+                }
+                self.note_idle();
+            }
+        }
+    }
+
+    /// When the active segment gets too old.
+    pub(super) fn age_at(&self) -> Option<Instant> {
+        let age = self.generation.log.options.segment_age?;
+        let begun = self.active.as_ref()?.begun?;
+        (self.sealing.is_none() && self.write.is_none()).then(|| begun + age)
+    }
+
+    pub(super) fn roll_by_age(&mut self) {
+        self.begin_seal(Vec::new());
+    }
+}

@@ -1,0 +1,330 @@
+//! Cutting the tail off. Everything accepted is durable by then, nothing is under way, and the door
+//! is shut, so that no offset beyond the cut can be given out before it is done.
+
+use std::sync::Arc;
+
+use tierlog_storage::{
+    Incarnation, Offset, SegmentNo,
+    manifest::{Entry, SegmentStatus},
+    segment::{Frame, FrameSeal, HEADER_LEN, Latched, read_block},
+};
+
+use super::{active::Active, actor::WriterActor, roll::NextSegment};
+use crate::{
+    error::Error,
+    flusher::leave_claim,
+    protocol::Reply,
+    stream::{
+        segments::{Segment, SegmentKind},
+        shared::LifeChange,
+    },
+};
+
+/// Bytes read at a time while looking for the frame that is cut.
+const BLOCK: usize = 256 * 1024;
+
+/// What a cut leaves of the segment that it goes through.
+struct CutAt {
+    segment: Arc<Segment>,
+    /// Whole frames are kept up to here.
+    end: Offset,
+    end_byte: u64,
+    /// The frame that is kept in part.
+    partial: Option<Frame>,
+}
+
+impl WriterActor {
+    pub(super) async fn truncate(&mut self, end: Offset, reply: Reply<Result<Offset, Error>>) {
+        let next = Offset(self.taken);
+        let start = self.stream.start();
+        if end >= next || end < start {
+            self.stream.reopen_door();
+            let outcome = if end < start {
+                Err(Error::Trimmed { asked: end, start })
+            } else {
+                Ok(next)
+            };
+            let _ = reply.send(outcome);
+            return;
+        }
+        let outcome = self.try_truncate(end).await;
+        match &outcome {
+            Ok(_) => {}
+            // Nothing was changed: the manifest refused, or it was not asked yet.
+            Err(CutError::Before(_)) => self.stream.reopen_door(),
+            // Nobody knows what the manifest says.
+            Err(CutError::Unknown(error)) => self.fail(error.clone()),
+        }
+        let _ = reply.send(outcome.map_err(CutError::into_inner));
+    }
+
+    async fn try_truncate(&mut self, end: Offset) -> Result<Offset, CutError> {
+        let incarnation = self.life.number.plus(1);
+        let segments = self.stream.segments.all();
+        let cut = match segments.iter().find(|s| s.base < end && s.end() > end) {
+            Some(segment) => Some(self.find_cut(Arc::clone(segment), end).await?),
+            None => None,
+        };
+        let removed: Vec<_> = segments.iter().filter(|s| s.base >= end).cloned().collect();
+        let fresh = match cut.as_ref().and_then(|cut| cut.partial.clone()) {
+            Some(frame) => Some(self.write_kept(frame, end, incarnation).await?),
+            None => None,
+        };
+        let entries = self.cut_entries(end, incarnation, cut.as_ref(), &removed, fresh.as_ref());
+        self.fault("writer.before_truncate_commit").await;
+        match self.generation.manifest.commit(entries).await {
+            Ok(_) => {}
+            Err(error @ Error::InvalidInput { .. }) => return Err(CutError::Before(error)),
+            Err(error) => return Err(CutError::Unknown(error)),
+        }
+        self.fault("writer.after_truncate_commit").await;
+        let stream = Arc::clone(&self.stream);
+        let mut gone = Vec::new();
+        stream.begin_life_with(incarnation, end, LifeChange::Truncated, || {
+            gone = self.show_cut(cut, removed);
+            self.active = fresh.map(|(_, active)| active);
+            if let Some(active) = &mut self.active {
+                let end_byte = active.pos;
+                active.show(&stream, end, end_byte);
+            }
+        });
+        self.life = self.stream.life();
+        self.taken = end.get();
+        // Only now: a reader of the old life would have missed the files.
+        self.discard(gone);
+        self.blocked = None;
+        self.claim_end(end).await;
+        self.note_idle();
+        Ok(end)
+    }
+
+    /// Says in the claims file where the new life begins.
+    pub(super) async fn claim_end(&mut self, end: Offset) {
+        let claims = Arc::clone(&self.generation.claims);
+        let (slot, claim) = (self.slot, self.claim(end));
+        let job = self.generation.log.write_job(&self.running, move || {
+            leave_claim(&claims, slot, &claim);
+        });
+        let _ = job.await;
+    }
+
+    fn cut_entries(
+        &self,
+        end: Offset,
+        incarnation: Incarnation,
+        cut: Option<&CutAt>,
+        removed: &[Arc<Segment>],
+        fresh: Option<&(Entry, Active)>,
+    ) -> Vec<Entry> {
+        let stream = self.stream_id();
+        let mut entries = vec![Entry::TruncatedAfter {
+            stream,
+            end,
+            incarnation,
+        }];
+        if let Some(cut) = cut {
+            let segment = cut.segment.no;
+            entries.push(if cut.end > cut.segment.base {
+                let base = cut.segment.base;
+                Entry::Closed {
+                    stream,
+                    segment,
+                    base,
+                    end: cut.end,
+                    end_byte: cut.end_byte,
+                }
+            } else {
+                Entry::Removed { stream, segment }
+            });
+        }
+        let blank = self.blank_segments();
+        let removed = removed
+            .iter()
+            .map(|segment| segment.no)
+            .chain(blank.iter().map(|b| b.0));
+        entries.extend(removed.map(|segment| Entry::Removed { stream, segment }));
+        entries.extend(fresh.map(|(entry, _)| entry.clone()));
+        entries
+    }
+
+    /// Segments that were made ahead and hold nothing.
+    fn blank_segments(&self) -> Vec<(SegmentNo, u64)> {
+        let active = self.active.as_ref().filter(|active| active.is_blank());
+        let active = active.map(|a| (a.no, a.booked));
+        let next = match &self.next {
+            NextSegment::Ready(n) => Some((n.no, n.capacity)),
+            _ => None,
+        };
+        active.into_iter().chain(next).collect()
+    }
+
+    /// Shows readers what is left, and gives the segments that nothing names any more.
+    fn show_cut(
+        &mut self,
+        cut: Option<CutAt>,
+        removed: Vec<Arc<Segment>>,
+    ) -> Vec<(SegmentNo, u64)> {
+        let mut gone = self.blank_segments();
+        self.next = NextSegment::None;
+        let size = self.generation.log.options.segment_size;
+        let mut forget = |segment: &Segment| {
+            let bytes = match &segment.kind {
+                SegmentKind::Sealed(facts) => facts.file_len,
+                SegmentKind::Active | SegmentKind::Closed => size,
+            };
+            gone.push((segment.no, bytes));
+        };
+        self.stream.segments.update(|map| {
+            for segment in &removed {
+                map.remove(&segment.base.get());
+                forget(segment);
+            }
+            if let Some(CutAt {
+                segment,
+                end,
+                end_byte,
+                ..
+            }) = cut
+            {
+                map.remove(&segment.base.get());
+                let base = segment.base;
+                let status = SegmentStatus::Closed {
+                    base,
+                    end,
+                    end_byte,
+                };
+                match Segment::ended(segment.no, segment.salt, &status).filter(|_| end > base) {
+                    Some(closed) => drop(map.insert(base.get(), Arc::new(closed))),
+                    None => forget(&segment),
+                }
+            }
+        });
+        self.stream.tail.clear();
+        gone
+    }
+
+    /// Reads the segment up to the frame that holds the first record to go.
+    async fn find_cut(&mut self, segment: Arc<Segment>, end: Offset) -> Result<CutAt, CutError> {
+        let log = Arc::clone(&self.generation.log);
+        let id = self.stream_id();
+        let job = self.generation.log.write_job(&self.running, move || {
+            let file = match &segment.file {
+                Some(file) => Arc::clone(file),
+                None => {
+                    let path = log.layout.segment(id, segment.no);
+                    let access = tierlog_storage::disk::Access::Read;
+                    let opened = log.disk.open(&path, access).map_err(|error| {
+                        Error::from(tierlog_storage::error::StorageError::io(
+                            "open", &path, error,
+                        ))
+                    })?;
+                    Arc::new(Latched::new(opened, path))
+                }
+            };
+            find_frame(&file, segment, end)
+        });
+        match self.within(job).await {
+            Ok(Ok(Ok(cut))) => Ok(cut),
+            Ok(Ok(Err(error))) | Err(error) => Err(CutError::Before(error)),
+            Ok(Err(died)) => Err(CutError::Before(Error::indeterminate(&died))),
+        }
+    }
+
+    /// Writes the records that are kept of the frame that is cut into a fresh segment, and syncs
+    /// it: nothing of it counts before the manifest says so.
+    async fn write_kept(
+        &mut self,
+        frame: Frame,
+        end: Offset,
+        incarnation: Incarnation,
+    ) -> Result<(Entry, Active), CutError> {
+        let mut fresh = self.admit_fresh().await.map_err(CutError::Before)?;
+        if let Entry::SegmentCreated {
+            incarnation: born, ..
+        } = &mut fresh.entry
+        {
+            *born = incarnation;
+        }
+        let entry = fresh.entry.clone();
+        let mut active = Active::blank(fresh, incarnation);
+        let keep = u32::try_from(end.since(frame.base)).unwrap_or(u32::MAX);
+        let seal = FrameSeal {
+            base: frame.base,
+            durable: frame.base,
+            salt: active.salt,
+        };
+        let kept = frame.keep_first(keep, &seal);
+        let writes = active.place(&kept, &self.owner());
+        let (from, to) = (active.allocated, active.allocation_for(active.pos));
+        let file = Arc::clone(&active.file);
+        let job = self.generation.log.write_job(&self.running, move || {
+            if to > from {
+                file.allocate(from, to - from)?;
+            }
+            for (pos, bytes) in &writes {
+                file.write_at(bytes, *pos)?;
+            }
+            file.sync()
+        });
+        active.allocated = active.allocated.max(to);
+        match self.within(job).await {
+            Ok(Ok(Ok(()))) => Ok((entry, active)),
+            Ok(Ok(Err(error))) => Err(CutError::Before(Error::from(error))),
+            Ok(Err(died)) => Err(CutError::Before(Error::indeterminate(&died))),
+            Err(error) => Err(CutError::Before(error)),
+        }
+    }
+}
+
+/// Walks the frames up to the one that holds `end`.
+fn find_frame(file: &Latched, segment: Arc<Segment>, end: Offset) -> Result<CutAt, Error> {
+    let floor = segment.floor(end);
+    let mut pos = floor.map_or(HEADER_LEN, |entry| entry.pos);
+    let mut expected = floor.map_or(segment.base, |entry| entry.offset);
+    let limit = segment.end_byte();
+    loop {
+        let block =
+            read_block(file, segment.salt, pos, limit, expected, BLOCK).map_err(|error| {
+                Error::Unavailable {
+                    why: error.to_string().into(),
+                }
+            })?;
+        let mut at = block.pos;
+        for (head, bytes) in block.frames() {
+            if head.end() > end {
+                let partial = (head.base < end)
+                    .then(|| Frame::checked(bytes, segment.salt))
+                    .transpose()
+                    .map_err(|fault| Error::Unavailable {
+                        why: format!("{fault:?}").into(),
+                    })?;
+                return Ok(CutAt {
+                    segment,
+                    end: head.base,
+                    end_byte: at,
+                    partial,
+                });
+            }
+            at += head.total_len() as u64;
+        }
+        pos = block.next_pos;
+        expected = block.end;
+    }
+}
+
+/// How far a truncation got before it failed.
+#[derive(Debug)]
+enum CutError {
+    /// Nothing has changed.
+    Before(Error),
+    /// The manifest may say that it happened.
+    Unknown(Error),
+}
+
+impl CutError {
+    fn into_inner(self) -> Error {
+        match self {
+            Self::Before(error) | Self::Unknown(error) => error,
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What the public handles are made of.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use tierlog_actors::{
+    Error,
+    clock::SystemClock,
+    exec::ThreadPool,
+    fault::Faults,
+    options::{self, Options},
+    supervisor::Injected,
+};
+use tierlog_storage::disk::RealDisk;
+
+use crate::settings::{FlushPolicy, ReadMode, Settings};
+
+/// How long a record may wait under `flush = "bytes N"` when too few bytes follow it.
+const BYTES_IDLE: Duration = Duration::from_millis(100);
+
+/// Settings, checked, as the actors take them.
+pub(crate) fn options(settings: &Settings) -> Result<Options, Error> {
+    settings.validate().map_err(|error| Error::Settings {
+        what: error.to_string(),
+    })?;
+    let bytes = |size: crate::Size| usize::try_from(size.bytes()).unwrap_or(usize::MAX);
+    Ok(Options {
+        data: settings.data.clone(),
+        hot_budget: settings.hot_budget.map(crate::Size::bytes),
+        segment_size: settings.segment_size.bytes(),
+        segment_age: settings.segment_age,
+        max_record: bytes(settings.max_record),
+        flush: match settings.flush {
+            FlushPolicy::Always => options::FlushPolicy::Always,
+            FlushPolicy::Every(interval) => options::FlushPolicy::Every(interval),
+            FlushPolicy::Bytes(size) => options::FlushPolicy::Bytes {
+                bytes: size.bytes(),
+                idle: BYTES_IDLE,
+            },
+            FlushPolicy::Manual => options::FlushPolicy::Manual,
+        },
+        read: match settings.read {
+            ReadMode::Pread => options::ReadMode::Pread,
+            ReadMode::Map => options::ReadMode::Map,
+        },
+        unsynced_bytes: bytes(settings.unsynced_bytes),
+        lane_records: settings.lane_records,
+        tail_cache: bytes(settings.tail_cache),
+        read_cache: bytes(settings.read_cache),
+        idle_mark: settings.idle_mark,
+        stall_after: settings.stall_after,
+        manifest_chunk: settings.manifest_chunk.bytes(),
+        manifest_rotate: settings.manifest_rotate.bytes(),
+        io_threads: settings.io_threads,
+        max_streams: settings.max_streams,
+        flusher_queue: settings.flusher_queue,
+        coordinator_queue: settings.coordinator_queue,
+        manifest_queue: settings.manifest_queue,
+        supervisor_queue: settings.supervisor_queue,
+        restart_limit: settings.restart_limit as usize,
+        restart_window: settings.restart_window,
+    })
+}
+
+/// The real disk, clock and threads.
+pub(crate) fn real(options: &Options) -> Result<Injected, Error> {
+    Ok(Injected {
+        disk: Arc::new(RealDisk),
+        clock: Arc::new(SystemClock),
+        executor: threads(options, &options.data)?,
+        faults: Faults::default(),
+    })
+}
+
+/// Threads for blocking work. Each stream has at most a write, a seal and a flush under way, and
+/// readers hold permits of their own, so that this queue never fills up.
+pub(crate) fn threads(options: &Options, path: &Path) -> Result<Arc<ThreadPool>, Error> {
+    let queue = options.max_streams.saturating_mul(4).saturating_add(1024);
+    let pool = ThreadPool::start(options.io_threads, queue).map_err(|error| Error::Io {
+        op: "start threads for",
+        path: path.to_owned(),
+        source: Arc::new(error),
+    })?;
+    Ok(Arc::new(pool))
+}

@@ -1,0 +1,100 @@
+//! The handle to a log's streams.
+
+use std::sync::Arc;
+
+use tierlog_actors::{Error, supervisor::SupervisorHandle};
+
+use crate::{
+    info::{self, StreamInfo},
+    stream::Stream,
+};
+
+/// The streams of an open log. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Log {
+    handle: SupervisorHandle,
+}
+
+impl Log {
+    pub(crate) fn new(handle: SupervisorHandle) -> Self {
+        Self { handle }
+    }
+
+    /// Opens a stream, creating it if there is none of this name. A new one is durable when this
+    /// returns. Opening it twice gives two handles to the same stream.
+    ///
+    /// # Errors
+    /// `StreamName`: a name is 1 to 255 bytes of UTF-8 without control characters.
+    /// `TooManyStreams`, or `Closed`.
+    pub async fn stream(&self, name: &str) -> Result<Stream, Error> {
+        self.open(name, true).await
+    }
+
+    /// Opens a stream that must exist.
+    ///
+    /// # Errors
+    /// `UnknownStream`, otherwise as [`stream`](Self::stream).
+    pub async fn existing(&self, name: &str) -> Result<Stream, Error> {
+        self.open(name, false).await
+    }
+
+    async fn open(&self, name: &str, create: bool) -> Result<Stream, Error> {
+        check_name(name)?;
+        let shared = self.handle.open_stream(name, create).await?;
+        Ok(Stream::new(shared, Arc::clone(&self.handle.shared)))
+    }
+
+    /// Every stream of the log, open or not, by name.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub async fn streams(&self) -> Result<Vec<StreamInfo>, Error> {
+        let mut streams: Vec<_> = self
+            .handle
+            .streams()
+            .await?
+            .iter()
+            .map(info::known)
+            .collect();
+        streams.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(streams)
+    }
+}
+
+/// Checks a stream's name before anything is asked or created.
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+    let what = match name.len() {
+        0 => Some("it is empty".to_owned()),
+        len if len > 255 => Some(format!("it has {len} bytes, and 255 are the limit")),
+        _ => name
+            .chars()
+            .find(|c| c.is_control())
+            .map(|c| format!("it has the control character U+{:04X}", u32::from(c))),
+    };
+    what.map_or(Ok(()), |what| Err(Error::StreamName { what }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_by_bytes_and_control_characters() {
+        assert!(check_name("Bestellungen/2026 ü").is_ok());
+        assert!(check_name(&"x".repeat(255)).is_ok());
+        for bad in [
+            "",
+            &"x".repeat(256),
+            &"ü".repeat(128),
+            "a\nb",
+            "a\0",
+            "\u{7f}",
+            "\u{85}",
+        ] {
+            assert!(
+                matches!(check_name(bad), Err(Error::StreamName { .. })),
+                "{bad:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Looking at a log without owning it.
+
+use std::{path::Path, sync::Arc};
+
+use tierlog_actors::{
+    Error,
+    read::{Attached, From, ReadLimits},
+    stream::shared::{StreamShared, Watermarks},
+};
+use tierlog_storage::{
+    StreamId, disk::RealDisk, layout::Layout, manifest::Inspection, recovery::RecoveryReport,
+};
+
+use crate::{
+    handles,
+    info::{self, SegmentInfo, StreamInfo},
+    log::check_name,
+    reader::ReaderBuilder,
+    settings::Settings,
+    verify::{self, VerifyReport},
+};
+
+/// A log, read beside its owner or without one. Nothing is locked, written or created; what an
+/// unclean stop left behind is recovered in memory only. It shows as durable what the files and the
+/// manifest claim.
+#[derive(Debug, Clone)]
+pub struct ReadOnly {
+    attached: Arc<Attached>,
+    layout: Layout,
+}
+
+/// A stream of a log that was attached read-only.
+#[derive(Debug, Clone)]
+pub struct ReadStream {
+    attached: Arc<Attached>,
+    layout: Layout,
+    shared: Arc<StreamShared>,
+}
+
+impl ReadOnly {
+    /// Attaches to the log in a directory.
+    ///
+    /// # Errors
+    /// `Storage` when there is no log, or one that can't be read.
+    pub async fn attach(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::attach_with(Settings::new(path.as_ref())).await
+    }
+
+    /// [`attach`](Self::attach) with settings: `data`, `read`, `read_cache` and `io_threads` count.
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach).
+    pub async fn attach_with(settings: Settings) -> Result<Self, Error> {
+        let options = handles::options(&settings)?;
+        let layout = Layout::new(options.data.clone());
+        let executor = handles::threads(&options, &options.data)?;
+        let limits = ReadLimits {
+            mode: options.read,
+            cache: options.read_cache,
+            ..ReadLimits::default()
+        };
+        let attached =
+            Attached::open(Arc::new(RealDisk), layout.clone(), executor, &limits).await?;
+        Ok(Self {
+            attached: Arc::new(attached),
+            layout,
+        })
+    }
+
+    /// Its streams, by name.
+    pub fn streams(&self) -> Vec<StreamInfo> {
+        let mut streams: Vec<_> = self
+            .attached
+            .streams()
+            .iter()
+            .map(|stream| info::open_stream(stream))
+            .collect();
+        streams.sort_by(|a, b| a.name.cmp(&b.name));
+        streams
+    }
+
+    /// The stream of this name.
+    ///
+    /// # Errors
+    /// `UnknownStream`, `StreamName`.
+    pub fn stream(&self, name: &str) -> Result<ReadStream, Error> {
+        check_name(name)?;
+        let shared = self.attached.stream(name)?;
+        let (attached, layout) = (Arc::clone(&self.attached), self.layout.clone());
+        Ok(ReadStream {
+            attached,
+            layout,
+            shared,
+        })
+    }
+
+    /// Looks again: new streams, new records, what was trimmed. Readers that follow do it by
+    /// themselves.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub async fn refresh(&self) -> Result<(), Error> {
+        self.attached.refresh().await
+    }
+
+    /// What a recovery would cut, copy or report.
+    pub fn recovery(&self) -> RecoveryReport {
+        RecoveryReport::clone(self.attached.recovery())
+    }
+
+    /// Reads every byte of one stream, or of all, and checks it: headers, checksums, offsets,
+    /// digests, footers. `progress` is told the bytes checked and the bytes in all.
+    ///
+    /// # Errors
+    /// When something can't be read at all. Damage is no error here; the report lists it.
+    pub async fn verify(
+        &self,
+        stream: Option<&str>,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<VerifyReport, Error> {
+        if let Some(name) = stream {
+            check_name(name)?;
+        }
+        verify::verify(&self.attached, &self.layout, stream, progress).await
+    }
+
+    /// The manifest's files, chunks and entries, as far as they can be read; for looking into a
+    /// log that can't be opened as well. Blocks.
+    ///
+    /// # Errors
+    /// When there is no log.
+    pub fn inspect_manifest(path: impl AsRef<Path>) -> Result<Inspection, Error> {
+        let layout = Layout::new(path.as_ref());
+        Ok(tierlog_storage::manifest::inspect(&RealDisk, &layout)?)
+    }
+}
+
+impl ReadStream {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Its identity.
+    pub fn id(&self) -> StreamId {
+        self.shared.id
+    }
+
+    /// Where it stood when it was last looked at.
+    pub fn watermarks(&self) -> Watermarks {
+        self.shared.watermarks()
+    }
+
+    /// A reader that begins at `from`. One that follows looks for news by itself.
+    pub fn reader(&self, from: From) -> ReaderBuilder {
+        ReaderBuilder::attached(Arc::clone(&self.attached), Arc::clone(&self.shared), from)
+    }
+
+    /// Where its segments live.
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        let segments = self.shared.segments.all();
+        segments
+            .iter()
+            .map(|s| info::segment(&self.layout, self.shared.id, s))
+            .collect()
+    }
+}

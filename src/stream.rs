@@ -1,0 +1,403 @@
+//! A stream: appending, waiting, trimming.
+
+use std::{future::Future, sync::Arc};
+
+use tierlog_actors::{
+    Error, Kind,
+    protocol::writer::Control,
+    stream::{
+        marks::Level,
+        shared::{IfOutcome, Refusal, StreamShared, Watermarks},
+        ticket::{Ack, AppendError, Ticket},
+    },
+    supervisor::LogShared,
+};
+use tierlog_storage::{Offset, StreamId, segment::NewRecord};
+use tokio::sync::{oneshot, watch};
+
+use crate::{
+    appender::Appender,
+    info::{self, SegmentInfo},
+    reader::ReaderBuilder,
+};
+
+/// A handle to one stream. Cheap to clone; appends through any clone get their offsets in the order
+/// in which they were accepted.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    shared: Arc<StreamShared>,
+    log: Arc<LogShared>,
+}
+
+/// Why [`Stream::try_append`] did not accept a record. It comes back, and nothing happened.
+#[derive(Debug, thiserror::Error)]
+pub enum TryAppend {
+    /// A resource is short.
+    #[error("would block on {kind}")]
+    WouldBlock {
+        /// Which one; [`Stream::ready`] wakes when there is room.
+        kind: Kind,
+        /// What was to be appended.
+        payload: NewRecord,
+    },
+    /// It can't be appended.
+    #[error("{error}")]
+    Failed {
+        /// Why.
+        error: Error,
+        /// What was to be appended.
+        payload: NewRecord,
+    },
+}
+
+/// Why [`Stream::try_append_batch`] did not accept a batch. It comes back, and nothing happened.
+#[derive(Debug, thiserror::Error)]
+pub enum TryAppendBatch {
+    /// A resource is short.
+    #[error("would block on {kind}")]
+    WouldBlock {
+        /// Which one; [`Stream::ready_for`] wakes when there is room.
+        kind: Kind,
+        /// What was to be appended.
+        records: Vec<NewRecord>,
+    },
+    /// It can't be appended.
+    #[error("{error}")]
+    Failed {
+        /// Why.
+        error: Error,
+        /// What was to be appended.
+        records: Vec<NewRecord>,
+    },
+}
+
+impl Stream {
+    pub(crate) fn new(shared: Arc<StreamShared>, log: Arc<LogShared>) -> Self {
+        Self { shared, log }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Its identity, which names its folder.
+    pub fn id(&self) -> StreamId {
+        self.shared.id
+    }
+
+    /// Where it stands now.
+    pub fn watermarks(&self) -> Watermarks {
+        self.shared.watermarks()
+    }
+
+    /// Where it stands, at each advance of `written`, `durable` or `start`. Events may be merged:
+    /// take the value, not the number of changes. `next` is as of the last advance.
+    pub fn watch(&self) -> watch::Receiver<Watermarks> {
+        self.shared.watch()
+    }
+
+    /// Appends a record and waits until it is durable, waiting for room as long as it takes.
+    ///
+    /// Cancel-safe in this sense: dropped before the record was accepted, nothing is appended;
+    /// dropped afterwards, the record is appended all the same. To know which, use
+    /// [`try_append`](Self::try_append).
+    ///
+    /// # Errors
+    /// [`AppendError`], with the record where it is surely not in the log.
+    pub async fn append(&self, record: impl Into<NewRecord>) -> Result<Ack, AppendError> {
+        self.append_at(record, Level::Durable).await
+    }
+
+    /// [`append`](Self::append), waiting for another level.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append). `Archived` is refused before anything is appended, since this
+    /// version has no Tier 2.
+    pub async fn append_at(
+        &self,
+        record: impl Into<NewRecord>,
+        level: Level,
+    ) -> Result<Ack, AppendError> {
+        let mut record = record.into();
+        if level == Level::Archived {
+            return Err(AppendError {
+                error: no_archive(),
+                records: vec![record],
+            });
+        }
+        loop {
+            match self.shared.submit_one(record) {
+                Ok(ticket) => return ticket.at(level).await,
+                Err((Refusal::WouldBlock(kind), back)) => {
+                    let bytes = back.encoded_len_max();
+                    record = back;
+                    self.ready_for(kind, bytes).await;
+                }
+                Err((Refusal::Failed(error), back)) => {
+                    return Err(AppendError {
+                        error,
+                        records: vec![back],
+                    });
+                }
+            }
+        }
+    }
+
+    /// Accepts a record without waiting, or refuses it without a trace. Works on any thread, in
+    /// Tokio or not. The ticket resolves when the record is durable.
+    ///
+    /// # Errors
+    /// [`TryAppend`], with the record.
+    pub fn try_append(&self, record: impl Into<NewRecord>) -> Result<Ticket, TryAppend> {
+        self.shared
+            .submit_one(record.into())
+            .map_err(|(refusal, payload)| match refusal {
+                Refusal::WouldBlock(kind) => TryAppend::WouldBlock {
+                    kind: note(kind),
+                    payload,
+                },
+                Refusal::Failed(error) => TryAppend::Failed { error, payload },
+            })
+    }
+
+    /// Appends several records, all or nothing, and waits until they are durable. They get
+    /// offsets that follow one another; the ack has the first.
+    ///
+    /// # Errors
+    /// `RecordTooLarge` when they are over `max_record` together; `InvalidInput` for none at all;
+    /// otherwise as [`append`](Self::append).
+    pub async fn append_batch(&self, records: Vec<NewRecord>) -> Result<Ack, AppendError> {
+        let mut records = records;
+        loop {
+            match self.shared.submit_batch(records) {
+                Ok(ticket) => return ticket.await,
+                Err((Refusal::WouldBlock(kind), back)) => {
+                    let bytes = back.iter().map(|r| r.encoded_len_max() + PER_RECORD).sum();
+                    records = back;
+                    self.ready_for(kind, bytes).await;
+                }
+                Err((Refusal::Failed(error), records)) => {
+                    return Err(AppendError { error, records });
+                }
+            }
+        }
+    }
+
+    /// [`append_batch`](Self::append_batch) without waiting.
+    ///
+    /// # Errors
+    /// [`TryAppendBatch`], with the records.
+    pub fn try_append_batch(&self, records: Vec<NewRecord>) -> Result<Ticket, TryAppendBatch> {
+        self.shared
+            .submit_batch(records)
+            .map_err(|(refusal, records)| match refusal {
+                Refusal::WouldBlock(kind) => TryAppendBatch::WouldBlock {
+                    kind: note(kind),
+                    records,
+                },
+                Refusal::Failed(error) => TryAppendBatch::Failed { error, records },
+            })
+    }
+
+    /// Appends a record if it gets the offset `expected`, and waits until it is durable.
+    ///
+    /// # Errors
+    /// `Conflict` with the next offset otherwise, said only once everything below that offset is
+    /// durable, so that nobody acts on a state that a crash could take back. Otherwise as
+    /// [`append`](Self::append).
+    pub async fn append_if(
+        &self,
+        expected: Offset,
+        record: impl Into<NewRecord>,
+    ) -> Result<Ack, AppendError> {
+        let mut record = record.into();
+        loop {
+            match self.shared.submit_if(expected, record) {
+                IfOutcome::Accepted(ticket) => return ticket.await,
+                IfOutcome::Refused(Refusal::WouldBlock(kind), back) => {
+                    let bytes = back.encoded_len_max();
+                    record = back;
+                    self.ready_for(kind, bytes).await;
+                }
+                IfOutcome::Refused(Refusal::Failed(error), back) => {
+                    return Err(AppendError {
+                        error,
+                        records: vec![back],
+                    });
+                }
+                IfOutcome::Elsewhere {
+                    next,
+                    settled,
+                    record: back,
+                } => {
+                    record = back;
+                    // Where what it quotes came to nothing, the question is asked again.
+                    if settled.is_settled().await {
+                        let error = Error::Conflict { expected, next };
+                        return Err(AppendError {
+                            error,
+                            records: vec![record],
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    /// A client-side batcher, for the highest rate.
+    pub fn appender(&self) -> Appender {
+        Appender::new(self.clone())
+    }
+
+    /// Resolves when a record of the largest size would not be refused with this kind. Others may
+    /// be faster, and another kind may be short by then: call again and see. Cancel-safe, and no
+    /// wake-up is lost between a refusal and this call.
+    pub async fn ready(&self, kind: Kind) {
+        self.ready_for(kind, self.shared.max_record()).await;
+    }
+
+    /// [`ready`](Self::ready) for a record of so many bytes.
+    pub async fn ready_for(&self, kind: Kind, bytes: usize) {
+        self.shared.ready(kind, bytes).await;
+        if let (Kind::Manifest, Ok(generation)) = (kind, self.log.generation()) {
+            generation.manifest.ready().await;
+        }
+    }
+
+    /// Makes everything accepted so far durable, whatever the flush policy. Gives the durable end.
+    ///
+    /// # Errors
+    /// When it can't be made durable, or the stream refuses.
+    pub async fn flush(&self) -> Result<Offset, Error> {
+        self.command(Control::Flush).await
+    }
+
+    /// Ends the active segment: everything accepted so far is durable and the manifest says that
+    /// the segment is sealed when this returns. Gives its end. Without records in it, nothing
+    /// happens.
+    ///
+    /// # Errors
+    /// `RolloverFailed`, or as [`flush`](Self::flush).
+    pub async fn seal(&self) -> Result<Offset, Error> {
+        self.command(Control::Seal).await
+    }
+
+    /// Drops all records below `before`, durably; files go once no record in them is left. Gives
+    /// the new start. What was trimmed already stays trimmed.
+    ///
+    /// # Errors
+    /// `InvalidInput` when `before` is beyond the durable end.
+    pub async fn trim(&self, before: Offset) -> Result<Offset, Error> {
+        loop {
+            match self.try_trim(before).await {
+                Err(Error::WouldBlock {
+                    kind: Kind::Manifest,
+                }) => {
+                    self.log.generation()?.manifest.ready().await;
+                }
+                Err(Error::WouldBlock { .. }) => {
+                    self.log.generation()?.coordinator.ready().await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// [`trim`](Self::trim) that is refused instead of waiting for a full mailbox.
+    ///
+    /// # Errors
+    /// `WouldBlock(Rollover)` where the coordinator's mailbox is full, `WouldBlock(Manifest)` where
+    /// the manifest writer's is; otherwise as [`trim`](Self::trim).
+    pub async fn try_trim(&self, before: Offset) -> Result<Offset, Error> {
+        let generation = self.log.generation()?;
+        generation
+            .coordinator
+            .trim(Arc::clone(&self.shared), before)
+            .await
+    }
+
+    /// Removes every record behind `last`, or all of them for `None`; durable when it returns.
+    /// Their offsets are given out again, under a new incarnation; a reader that stood beyond gets
+    /// `Truncated`. Appends are refused with `WouldBlock(Admission)` meanwhile. Gives the next
+    /// offset.
+    ///
+    /// Dropping the future does not undo it.
+    ///
+    /// # Errors
+    /// `Trimmed` when the cut would lie below the start.
+    pub async fn truncate_after(&self, last: Option<Offset>) -> Result<Offset, Error> {
+        let end = last.map_or(Offset::ZERO, |last| last.plus(1));
+        self.command(|reply| Control::Truncate(end, reply)).await
+    }
+
+    async fn command(
+        &self,
+        make: impl Fn(oneshot::Sender<Result<Offset, Error>>) -> Control,
+    ) -> Result<Offset, Error> {
+        loop {
+            let (done, answer) = oneshot::channel();
+            match self.shared.submit_control(make(done)) {
+                Ok(()) => {
+                    let gone = || Error::Unavailable {
+                        why: "the stream is restarting".into(),
+                    };
+                    return answer
+                        .await
+                        .unwrap_or_else(|_| Err(self.shared.is_shut().unwrap_or_else(gone)));
+                }
+                Err(Refusal::WouldBlock(kind)) => self.ready_for(kind, 0).await,
+                Err(Refusal::Failed(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// A reader that begins at `from`: await it, or choose how it reads first.
+    pub fn reader(&self, from: tierlog_actors::read::From) -> ReaderBuilder {
+        ReaderBuilder::live(
+            Arc::clone(&self.log.log.readers),
+            Arc::clone(&self.shared),
+            from,
+        )
+    }
+
+    /// Where its segments live.
+    ///
+    /// # Errors
+    /// None in this version; object storage may have some.
+    pub async fn segments(&self) -> Result<Vec<SegmentInfo>, Error> {
+        let layout = &self.log.log.layout;
+        let segments = self.shared.segments.all();
+        Ok(segments
+            .iter()
+            .map(|s| info::segment(layout, self.shared.id, s))
+            .collect())
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<StreamShared> {
+        &self.shared
+    }
+
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.log.log.clock.now_ns()
+    }
+}
+
+/// What each record of a batch costs beside its bytes.
+const PER_RECORD: usize = 128;
+
+fn note(kind: Kind) -> Kind {
+    metrics::counter!("tierlog_would_block_total", "kind" => kind.name()).increment(1);
+    kind
+}
+
+fn no_archive() -> Error {
+    Error::Unsupported {
+        what: "there is no Tier 2 in this version, so nothing is archived".into(),
+    }
+}
+
+/// Waits on the calling thread for any future of this crate. For threads outside Tokio.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    futures::executor::block_on(future)
+}

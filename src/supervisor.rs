@@ -1,0 +1,108 @@
+//! Opening and closing a log.
+
+use std::{sync::Arc, time::Duration};
+
+use tierlog_actors::{
+    Error,
+    context::Totals,
+    protocol::supervisor::{Health, ShutdownReport},
+    supervisor::{Injected, SupervisorHandle, start},
+};
+use tierlog_storage::recovery::RecoveryReport;
+
+use crate::{handles, log::Log, settings::Settings};
+
+/// An open log. It is not cloned: whoever has it decides when the log ends.
+///
+/// Dropping it without [`shutdown`](Self::shutdown) is like a crash of the log alone: what was
+/// acked stays, every ticket and reader ends, and the next open recovers.
+#[derive(Debug)]
+pub struct Supervisor {
+    handle: SupervisorHandle,
+    closed: bool,
+}
+
+impl Supervisor {
+    /// Opens the log in `settings.data`, creating it where the directory is missing or empty, and
+    /// starts its actors on the current Tokio runtime.
+    ///
+    /// When it returns the directory is locked, a new owner epoch is durable, and whatever an
+    /// unclean stop left behind was recovered; [`recovery`](Self::recovery) tells what.
+    ///
+    /// # Errors
+    /// `Settings` when they can't work; `Storage` when the directory is in use, is not a log, is a
+    /// log of a newer version, or can't be read or written. Somebody else's files are left alone.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub async fn open(settings: Settings) -> Result<Self, Error> {
+        let options = handles::options(&settings)?;
+        let injected = handles::real(&options)?;
+        let handle = start(options, injected).await?;
+        Ok(Self {
+            handle,
+            closed: false,
+        })
+    }
+
+    /// [`open`](Self::open) with another disk, clock or executor, or with armed faults.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    #[doc(hidden)]
+    pub async fn open_with(settings: Settings, injected: Injected) -> Result<Self, Error> {
+        let options = handles::options(&settings)?;
+        let handle = start(options, injected).await?;
+        Ok(Self {
+            handle,
+            closed: false,
+        })
+    }
+
+    /// The handle to streams. Cheap to clone, and of use only while this log is open.
+    pub fn log(&self) -> Log {
+        Log::new(self.handle.clone())
+    }
+
+    /// What opening the log, or the last restart within, found and did.
+    pub fn recovery(&self) -> RecoveryReport {
+        self.handle.shared.recovery()
+    }
+
+    /// How the log is: restarts, failed streams, bytes held. Answers even when actors don't.
+    pub async fn health(&self) -> Health {
+        self.handle.shared.health()
+    }
+
+    /// Totals since it was opened.
+    pub fn counters(&self) -> Totals {
+        self.handle.shared.log.counters.totals()
+    }
+
+    /// Refuses new appends, makes everything accepted durable, marks each stream's end, and says
+    /// in the manifest that the log was closed cleanly. What is not done at the deadline is
+    /// reported, its tickets end, and the next open recovers.
+    ///
+    /// Not cancel-safe in one way: dropping the future drops the log, as a crash would.
+    ///
+    /// # Errors
+    /// `Closed` or `LogFailed` when the log had ended before.
+    pub async fn shutdown(mut self, deadline: Duration) -> Result<ShutdownReport, Error> {
+        let report = self.handle.shutdown(deadline).await;
+        self.closed = true;
+        report
+    }
+
+    #[doc(hidden)]
+    pub fn context(&self) -> Arc<tierlog_actors::supervisor::LogShared> {
+        Arc::clone(&self.handle.shared)
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        if !self.closed {
+            self.handle.kill();
+        }
+    }
+}

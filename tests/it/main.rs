@@ -1,0 +1,4 @@
+//! The log as an app sees it, on real files unless a test says otherwise.
+
+mod append;
+mod support;
