@@ -109,14 +109,20 @@ fn check(victim: &Victim, read: &crate::rig::Read, what: &str) {
     }
 }
 
-/// Every bit as far as anything is written, and then now and then one.
+/// One bit of every byte as far as anything is written, another one each time, and behind that now
+/// and then one; with `TIERLOG_THOROUGH` set, every bit of what is written.
 fn bits(bytes: &[u8]) -> Vec<(usize, u8)> {
+    let thorough = std::env::var_os("TIERLOG_THOROUGH").is_some();
     let written = bytes
         .iter()
         .rposition(|byte| *byte != 0)
         .map_or(0, |last| last + 1);
-    let dense = (0..written).filter(|at| bytes[*at] != 0 || at % 5 == 0);
-    let dense = dense.flat_map(|at| [(at, 1 << (at % 8)), (at, 1 << ((at + 3) % 8))]);
+    let chosen = |at: usize| match thorough {
+        true => 0..8,
+        false => at * 5 % 8..at * 5 % 8 + 1,
+    };
+    let dense = (0..written).filter(|at| thorough || bytes[*at] != 0 || at % 5 == 0);
+    let dense = dense.flat_map(|at| chosen(at).map(move |bit| (at, 1 << bit)));
     let sparse = (written..bytes.len()).step_by(211).map(|at| (at, 0x10));
     dense.chain(sparse).collect()
 }
