@@ -62,7 +62,7 @@ pub struct Settings {
     /// How sealed segments are read.
     #[serde(with = "text")]
     pub read: ReadMode,
-    /// Bytes that may be accepted and not yet durable, a stream. What is beyond is refused.
+    /// Bytes that may be accepted and not yet durable, over all streams. More is refused.
     #[serde(with = "text")]
     pub unsynced_bytes: Size,
     /// Messages that may wait for a stream's writer.
@@ -89,7 +89,7 @@ pub struct Settings {
     /// Threads that write, sync and read.
     #[serde(with = "text")]
     pub io_threads: usize,
-    /// Streams a log may have.
+    /// Streams that may be open at once.
     #[serde(with = "text")]
     pub max_streams: usize,
     /// Requests that may wait for the flusher.
@@ -154,7 +154,7 @@ impl Settings {
     /// A log so small that a few records roll a segment over, for tests.
     pub fn for_tests(data: impl Into<PathBuf>) -> Self {
         Self {
-            segment_size: Size::kib(64),
+            segment_size: Size::kib(80),
             max_record: Size::kib(16),
             unsynced_bytes: Size::kib(256),
             lane_records: 256,
