@@ -132,7 +132,7 @@ impl StreamShared {
     /// # Errors
     /// The refusal, and the record.
     pub fn submit_one(&self, record: NewRecord) -> Result<Ticket, (Refusal, NewRecord)> {
-        if let Err(error) = self.check_len(record.encoded_len_max()) {
+        if let Err(error) = self.check_len(record.size()) {
             return Err((Refusal::Failed(error), record));
         }
         let cost = record.encoded_len_max() + MESSAGE_COST;
@@ -146,7 +146,7 @@ impl StreamShared {
 
     /// Takes one record if the next offset is `expected`.
     pub fn submit_if(&self, expected: Offset, record: NewRecord) -> IfOutcome {
-        if let Err(error) = self.check_len(record.encoded_len_max()) {
+        if let Err(error) = self.check_len(record.size()) {
             return IfOutcome::Refused(Refusal::Failed(error), record);
         }
         let cost = record.encoded_len_max() + MESSAGE_COST;
@@ -184,7 +184,11 @@ impl StreamShared {
             let what = "a batch needs at least one record".into();
             return Err((Refusal::Failed(Error::InvalidInput { what }), records));
         }
-        let len = records.iter().map(NewRecord::encoded_len_max).sum();
+        // A record alone counts what it holds; many of them also what a frame takes for each.
+        let len = match records.as_slice() {
+            [alone] => alone.size(),
+            many => many.iter().map(NewRecord::encoded_len_max).sum(),
+        };
         if let Err(error) = self.check_len(len) {
             return Err((Refusal::Failed(error), records));
         }
