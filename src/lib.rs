@@ -75,7 +75,7 @@ pub use verify::VerifyReport;
 pub mod testing {
     pub use tierlog_actors::{
         clock::{Clock, SystemClock},
-        exec::{Executor, ThreadPool},
+        exec::{Executor, ThreadPool, Work},
         fault::{Action, Faults, POINTS},
         supervisor::Injected,
     };
