@@ -81,3 +81,12 @@ pub mod testing {
     };
     pub use tierlog_storage as storage;
 }
+
+/// The examples of the README and of the guide, run as tests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/guide.md")]
+    struct Guide;
+}
