@@ -4,7 +4,7 @@ use tierlog_actors::{
     Error, Kind,
     stream::{shared::Refusal, ticket::Ticket},
 };
-use tierlog_storage::segment::{FRAME_TARGET, FrameBuilder};
+use tierlog_storage::segment::FrameBuilder;
 
 use crate::stream::Stream;
 
@@ -14,7 +14,7 @@ const STAMP_EVERY: u32 = 16;
 /// What a record takes at most beside its payload: length, time, and the frame's padding.
 const PER_RECORD: usize = 32;
 
-/// Encodes records into a local buffer of 64 KiB and sends whole buffers: the fastest way to
+/// Encodes records into a local buffer of 64 KiB (less where segments are small) and sends whole buffers: the fastest way to
 /// append, at the price that a record waits here until its buffer is full or [`send`](Self::send)
 /// is called.
 ///
@@ -43,15 +43,18 @@ pub struct Appender {
     stream: Stream,
     buffer: Box<FrameBuilder>,
     stamp: u64,
+    /// Bytes at which the buffer is full.
+    target: usize,
 }
 
 impl Appender {
     pub(crate) fn new(stream: Stream) -> Self {
-        let stamp = stream.now_ns();
+        let (stamp, target) = (stream.now_ns(), stream.frame_target());
         Self {
             stream,
-            buffer: fresh(),
+            buffer: fresh(target),
             stamp,
+            target,
         }
     }
 
@@ -100,7 +103,7 @@ impl Appender {
         if self.buffer.is_empty() {
             return Ok(None);
         }
-        let buffer = std::mem::replace(&mut self.buffer, fresh());
+        let buffer = std::mem::replace(&mut self.buffer, fresh(self.target));
         match self.stream.shared().submit_encoded(buffer) {
             Ok(ticket) => Ok(Some(ticket)),
             Err((refusal, buffer)) => {
@@ -138,7 +141,7 @@ impl Appender {
 
     #[inline]
     fn fits(&self, payload: &[u8]) -> bool {
-        self.buffer.len() + payload.len() + PER_RECORD <= FRAME_TARGET
+        self.buffer.len() + payload.len() + PER_RECORD <= self.target
     }
 
     /// A record that is larger than a buffer gets one of its own, up to the limit.
@@ -153,8 +156,8 @@ impl Appender {
     }
 }
 
-fn fresh() -> Box<FrameBuilder> {
-    Box::new(FrameBuilder::new(FRAME_TARGET - 64))
+fn fresh(target: usize) -> Box<FrameBuilder> {
+    Box::new(FrameBuilder::new(target - 64))
 }
 
 impl Drop for Appender {

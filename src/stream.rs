@@ -378,6 +378,10 @@ impl Stream {
         &self.shared
     }
 
+    pub(crate) fn frame_target(&self) -> usize {
+        self.log.log.options.frame_target()
+    }
+
     pub(crate) fn now_ns(&self) -> u64 {
         self.log.log.clock.now_ns()
     }

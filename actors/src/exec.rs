@@ -72,7 +72,8 @@ impl ThreadPool {
             Ok(sender)
         };
         Ok(Self {
-            write: pool("write", threads)?,
+            // Two more than may sync at once, so that a write never waits behind syncs alone.
+            write: pool("write", threads + 2)?,
             read: pool("read", threads.min(4))?,
         })
     }

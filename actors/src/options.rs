@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use tierlog_storage::segment::FRAME_TARGET;
+
 /// When written records are synced by themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlushPolicy {
@@ -81,6 +83,14 @@ pub struct Options {
 }
 
 impl Options {
+    /// Bytes at which a frame is full: no more than [`FRAME_TARGET`], and a quarter of a small
+    /// segment, so that segments end near their size.
+    pub fn frame_target(&self) -> usize {
+        usize::try_from(self.segment_size / 4)
+            .unwrap_or(FRAME_TARGET)
+            .clamp(1024, FRAME_TARGET)
+    }
+
     /// Bytes of accepted records that one stream may hold, so that one stream that is not synced
     /// leaves room for the others.
     pub fn stream_unsynced(&self) -> usize {

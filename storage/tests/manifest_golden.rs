@@ -106,6 +106,10 @@ fn before() -> Vec<Entry> {
 
 /// What is committed behind it: every entry that is not part of a snapshot.
 fn commits() -> Vec<Vec<Entry>> {
+    [about_copies(), about_ends()].concat()
+}
+
+fn about_copies() -> Vec<Vec<Entry>> {
     let (stream, segment) = (A, SegmentNo(0));
     let second = SegmentNo(1);
     vec![
@@ -145,6 +149,12 @@ fn commits() -> Vec<Vec<Entry>> {
             Entry::ColdDropped { stream, segment },
             Entry::ColdDeleted { stream, segment },
         ],
+    ]
+}
+
+fn about_ends() -> Vec<Vec<Entry>> {
+    let stream = A;
+    vec![
         vec![
             Entry::TruncatedAfter {
                 stream,

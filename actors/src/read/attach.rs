@@ -52,8 +52,10 @@ impl Attached {
             Ok::<_, StorageError>((view, found.report))
         });
         let (view, report) = opened.await.map_err(died)?.map_err(Error::from)?;
+        let view = Arc::new(view);
+        let _ = ctx.view.set(Arc::downgrade(&view));
         Ok(Self {
-            view: Arc::new(view),
+            view,
             report: Arc::new(report),
             follower: Mutex::default(),
         })
@@ -126,13 +128,10 @@ impl Attached {
             Closing::Door
         };
         let options = ReaderOptions { closing, ..options };
-        Reader::open(
-            Arc::clone(self.context()),
-            Arc::clone(stream),
-            from,
-            options,
-        )
-        .await
+        let ctx = Arc::clone(self.context());
+        let mut reader = Reader::open(ctx, Arc::clone(stream), from, options).await?;
+        reader.view = Some(Arc::clone(&self.view));
+        Ok(reader)
     }
 
     fn follower(&self) -> Result<Arc<Follower>, Error> {

@@ -19,6 +19,7 @@ use super::{
     resolve::{Filter, From},
     source::{Closing, ReadContext},
     try_next::TryNext,
+    view::View,
     waiting::TailWait,
 };
 use crate::{
@@ -90,6 +91,8 @@ pub struct Reader {
     /// Whether to give way to other tasks after some work; not where the caller asked for what is
     /// there now.
     pub(super) polite: bool,
+    /// Kept, so that it can be looked at again when a file is gone.
+    pub(super) view: Option<Arc<View>>,
     gaps: Vec<Damage>,
 }
 
@@ -143,6 +146,7 @@ impl Reader {
             tail: TailWait::default(),
             bad_tail: None,
             polite: true,
+            view: None,
             gaps: Vec::new(),
         };
         reader.go_to(from)?;
@@ -372,7 +376,7 @@ impl Reader {
         // What came before the position in that frame was read.
         let (from, to) = (self.position, fault.span.1.max(self.position.plus(1)));
         let stream = self.stream.id;
-        self.damage = Some(Damage {
+        self.note_damage(Damage {
             stream,
             segment,
             from,

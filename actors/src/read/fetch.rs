@@ -76,6 +76,8 @@ pub(super) enum Task {
     Diagnose,
     /// Only make the index.
     Index,
+    /// Look again at somebody else's log.
+    Refresh,
 }
 
 /// What came of it.
@@ -89,8 +91,8 @@ pub(super) enum Fetched {
     Damaged(Damage, Option<Spot>),
     /// What was bad does not concern the wanted offset: begin here.
     GoOn(Spot),
-    /// The index is there, if one can be had.
-    Indexed,
+    /// The index is there, or what is known is up to date, as far as it can be.
+    Done,
     /// The file could not be read.
     Failed(StorageError),
 }
@@ -170,14 +172,17 @@ fn launch(
 
 /// Does what was ordered. Blocks.
 fn carry_out(ctx: &ReadContext, order: &Order) -> Result<Fetched, StorageError> {
+    if order.task == Task::Refresh {
+        ctx.look_again();
+        return Ok(Fetched::Done);
+    }
     let open = ctx
         .files
         .get(&*ctx.disk, &ctx.layout, order.stream, &order.segment)?;
     match (order.task, order.from) {
-        (Task::Read, _) => read(ctx, order, &open),
         (Task::Diagnose, Some(spot)) => diagnose(order, &open, spot),
-        (Task::Diagnose, None) => Ok(Fetched::GoOn(Spot::first(&order.segment))),
-        (Task::Index, _) => ensure_index(order, &open).map(|()| Fetched::Indexed),
+        (Task::Index, _) => ensure_index(order, &open).map(|()| Fetched::Done),
+        _ => read(ctx, order, &open),
     }
 }
 

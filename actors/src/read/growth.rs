@@ -106,11 +106,7 @@ impl Known {
         cut: Option<Offset>,
     ) -> Result<()> {
         let shared = Arc::clone(&self.shared);
-        if state.incarnation > shared.incarnation() {
-            // Before the segments change: readers beyond the cut learn of it, and do not take what
-            // they no longer find for damage.
-            self.begin_life(ctx, manifest, state, cut)?;
-        }
+        let change = self.new_life(ctx, manifest, state, cut)?;
         shared.advance_start(state.start);
         let gone = self.gone(state);
         let open = self.still_open(state);
@@ -138,7 +134,11 @@ impl Known {
             }
         }
         let end = map.values().map(|segment| segment.end()).max();
-        shared.segments.update(|segments| *segments = map);
+        let show = || shared.segments.update(|segments| *segments = map);
+        match change {
+            Some((end, change)) => shared.begin_life_with(state.incarnation, end, change, show),
+            None => show(),
+        }
         self.open = open;
         ctx.forget(shared.id, &gone);
         // What ended is durable; so is what a mark says, once it is found.
@@ -181,16 +181,18 @@ impl Known {
             .collect()
     }
 
-    /// A restart or a truncation, or several.
-    fn begin_life(
-        &mut self,
+    /// A restart or a truncation, or several, since the life that we knew: where that ended, and how.
+    fn new_life(
+        &self,
         ctx: &ReadContext,
         manifest: &ManifestState,
         state: &StreamState,
         cut: Option<Offset>,
-    ) -> Result<()> {
-        let shared = &self.shared;
-        let (seen, durable) = (shared.incarnation(), self.durable());
+    ) -> Result<Option<(Offset, LifeChange<'static>)>> {
+        let (seen, durable) = (self.shared.incarnation(), self.durable());
+        if state.incarnation <= seen {
+            return Ok(None);
+        }
         // Where the manifest was begun anew since, the truncation itself is no longer told of; but
         // what is written again lies in segments of the new life, below what we knew as durable.
         // Copies made by a recovery never do: they begin where nothing was claimed any more.
@@ -201,18 +203,16 @@ impl Known {
                 low = low.map_or(base, |low| base.map(|base| base.min(low)));
             }
         }
-        let number = state.incarnation;
-        match low.filter(|low| *low < durable) {
-            Some(end) => shared.begin_life(number, end, LifeChange::Truncated),
+        Ok(Some(match low.filter(|low| *low < durable) {
+            Some(end) => (end, LifeChange::Truncated),
             None => {
                 let change = LifeChange::Recovered {
                     lost: false,
                     why: "the log was opened anew",
                 };
-                shared.begin_life(number, durable, change);
+                (durable, change)
             }
-        }
-        Ok(())
+        }))
     }
 
     fn base_of(

@@ -16,7 +16,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tierlog_storage::{Damage, Offset, SegmentNo, StorageError, segment::Block};
+use tierlog_storage::{Offset, segment::Block};
 use tokio::task::coop;
 
 use super::{
@@ -80,7 +80,7 @@ impl Reader {
 
     /// Compares the life and the start with what the reader knows.
     #[inline]
-    fn look(&mut self) -> Result<(), Error> {
+    pub(super) fn look(&mut self) -> Result<(), Error> {
         if self.stream.incarnation() != self.life.number {
             self.meet_new_life();
         }
@@ -153,10 +153,12 @@ impl Reader {
         }
         let held = self.stream.segments.at(self.position);
         match held.filter(|segment| segment.base <= self.position) {
-            Some(segment) => self.go_into(&segment, limit),
-            None => self.meet_hole(limit),
+            Some(segment) => {
+                self.go_into(&segment, limit);
+                Poll::Ready(Ok(()))
+            }
+            None => self.poll_hole(cx, limit),
         }
-        Poll::Ready(Ok(()))
     }
 
     /// The position lies in this segment.
@@ -235,7 +237,7 @@ impl Reader {
         segment.index().map(|_| floor(segment, self.position))
     }
 
-    fn order(
+    pub(super) fn order(
         &self,
         segment: &Arc<Segment>,
         wanted: Offset,
@@ -319,10 +321,10 @@ impl Reader {
                 if now.is_some_and(|now| now.no == no && now.end() >= damage.to) {
                     damage.what = std::mem::take(&mut self.fault);
                     self.next = next.map(|spot| (no, spot));
-                    self.damage = Some(damage);
+                    self.note_damage(damage);
                 }
             }
-            Ok(Fetched::Indexed) => {}
+            Ok(Fetched::Done) => {}
             Ok(Fetched::Failed(error)) => return self.meet_failure(order, &error),
             Err(JobDied) => {
                 return Err(Error::Unavailable {
@@ -330,94 +332,6 @@ impl Reader {
                 });
             }
         }
-        Ok(())
-    }
-
-    /// A frame is bad. Once may be chance: the writer closes a segment whose sync failed and
-    /// writes its tail to a new one, and we had found the old place. So the offset is resolved from
-    /// scratch, and only if that leads to the same place, it is damage.
-    fn meet_bad_frame(&mut self, order: &Order, spot: Spot, what: &str) {
-        let no = order.segment.no;
-        self.ctx
-            .blocks
-            .drop_block(&key_of(order.stream, &order.segment, spot));
-        (self.next, self.ahead) = (None, None);
-        if !self.suspects.contains(&(no, spot.pos)) {
-            self.suspects.push((no, spot.pos));
-            return;
-        }
-        what.clone_into(&mut self.fault);
-        let order = self.order(&order.segment, self.position, Some(spot), 0, Task::Diagnose);
-        self.flight = Some(Flight::begin(&self.ctx, order));
-    }
-
-    /// A file can't be read.
-    fn meet_failure(&mut self, order: &Order, error: &StorageError) -> Result<(), Error> {
-        let segment = &order.segment;
-        self.next = None;
-        self.look()?;
-        let now = self.stream.segments.at(self.position);
-        if now.is_none_or(|now| now.no != segment.no) {
-            return Ok(());
-        }
-        if !error.is_missing() {
-            return Err(Error::Unavailable {
-                why: error.to_string().into(),
-            });
-        }
-        self.damage = Some(Damage {
-            stream: order.stream,
-            segment: segment.no,
-            from: segment.base,
-            to: segment.end(),
-            bytes: (0, segment.end_byte()),
-            what: "the segment's file is missing".into(),
-        });
-        Ok(())
-    }
-
-    /// No segment has the position, which is below the watermark.
-    fn meet_hole(&mut self, limit: Offset) {
-        // Segments are changed in one step, and the start before them; still, look twice.
-        if self.lost.replace(self.position) != Some(self.position) {
-            return;
-        }
-        self.lost = None;
-        let (mut from, mut to) = (self.stream.start(), limit);
-        let mut segment = SegmentNo::ZERO;
-        for held in self.stream.segments.all() {
-            if held.base <= self.position {
-                (from, segment) = (from.max(held.end()), held.no);
-            } else {
-                to = to.min(held.base);
-                break;
-            }
-        }
-        let what = "no segment holds these records".into();
-        let stream = self.stream.id;
-        let from = from.min(self.position);
-        self.damage = Some(Damage {
-            stream,
-            segment,
-            from,
-            to,
-            bytes: (0, 0),
-            what,
-        });
-    }
-
-    fn meet_damage(&mut self) -> Result<(), Error> {
-        let Some(damage) = self.damage.clone() else {
-            return Ok(());
-        };
-        // Nothing is called damaged on old knowledge: the records may have gone for good reasons.
-        self.look()?;
-        tracing::warn!(target: "tierlog::reader", %damage, "damage");
-        if !self.options.skip_damage {
-            return Err(Error::Corrupt(damage));
-        }
-        self.damage = None;
-        self.pass(damage);
         Ok(())
     }
 }

@@ -24,6 +24,7 @@ mod growth;
 mod locate;
 mod resolve;
 mod source;
+mod trouble;
 mod try_next;
 mod view;
 mod waiting;

@@ -1,11 +1,11 @@
 //! What all readers of a log share.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use tierlog_storage::{Offset, SegmentNo, StreamId, disk::Disk, layout::Layout};
 use tokio::sync::Semaphore;
 
-use super::{blocks::Blocks, files::Files, follow::Follower};
+use super::{blocks::Blocks, files::Files, follow::Follower, view::View};
 use crate::{
     error::Error,
     exec::{Completion, Executor, Running, Work, run},
@@ -57,6 +57,8 @@ pub struct ReadContext {
     /// One permit a job. The queue of the executor is bounded and refuses what does not fit;
     /// readers wait here instead, so that thousands of them never meet that refusal.
     pub(super) jobs: Arc<Semaphore>,
+    /// What is known of somebody else's log, where it is one.
+    pub(super) view: OnceLock<Weak<View>>,
 }
 
 impl ReadContext {
@@ -76,6 +78,7 @@ impl ReadContext {
             mode: limits.mode,
             running: Running::default(),
             jobs: Arc::new(Semaphore::new(limits.jobs.max(1))),
+            view: OnceLock::new(),
         })
     }
 
@@ -84,6 +87,15 @@ impl ReadContext {
     pub fn forget(&self, stream: StreamId, gone: &[SegmentNo]) {
         self.files.forget(stream, gone);
         self.blocks.forget(stream, gone);
+    }
+
+    /// Reads again what somebody else's log says of itself. Where that fails, what is known stays.
+    pub(super) fn look_again(&self) {
+        if let Some(view) = self.view.get().and_then(Weak::upgrade)
+            && let Err(error) = view.refresh()
+        {
+            tracing::debug!(target: "tierlog::reader", %error, "a refresh failed");
+        }
     }
 
     /// Runs a reading job.

@@ -10,7 +10,10 @@ use std::{
 use tokio::sync::watch::Receiver;
 
 use super::{cursor::Reader, source::Ending};
-use crate::{error::Error, stream::shared::Watermarks};
+use crate::{
+    error::Error,
+    stream::shared::{StreamShared, Watermarks},
+};
 
 type Changed = Pin<Box<dyn Future<Output = Receiver<Watermarks>> + Send>>;
 
@@ -30,6 +33,44 @@ impl fmt::Debug for TailWait {
     }
 }
 
+impl TailWait {
+    /// A receiver for which everything published so far counts as seen: whatever changes behind
+    /// this call wakes who waits for it, and whatever changed before is seen by who looks next.
+    pub(super) fn begin(&mut self, stream: &StreamShared) -> Receiver<Watermarks> {
+        let mut watch = self.idle.take().unwrap_or_else(|| stream.watch());
+        watch.mark_unchanged();
+        watch
+    }
+
+    /// There was no need to wait.
+    pub(super) fn keep(&mut self, watch: Receiver<Watermarks>) {
+        self.idle = Some(watch);
+    }
+
+    /// Waits for the next change.
+    pub(super) fn wait(&mut self, mut watch: Receiver<Watermarks>) {
+        self.changed = Some(Box::pin(async move {
+            // The sender lives in the stream, which the reader holds: this can't fail, and if it
+            // did, the state would only be read once more.
+            let _ = watch.changed().await;
+            watch
+        }));
+    }
+
+    pub(super) fn waits(&self) -> bool {
+        self.changed.is_some()
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(changed) = &mut self.changed {
+            let watch = ready!(changed.as_mut().poll(cx));
+            self.changed = None;
+            self.idle = Some(watch);
+        }
+        Poll::Ready(())
+    }
+}
+
 /// What a reader at the end does next.
 pub(super) enum AtTail {
     /// Something has changed.
@@ -45,28 +86,15 @@ impl Reader {
         if !self.options.follow {
             return Poll::Ready(AtTail::End);
         }
-        if self.tail.changed.is_none() {
-            let mut watch = self.tail.idle.take().unwrap_or_else(|| self.stream.watch());
-            // First what was published so far counts as seen, and then the state is read: whatever
-            // changes behind this line wakes us, and whatever changed before it is seen below.
-            watch.mark_unchanged();
+        if !self.tail.waits() {
+            let watch = self.tail.begin(&self.stream);
             if let Some(now) = self.changed_meanwhile() {
-                self.tail.idle = Some(watch);
+                self.tail.keep(watch);
                 return Poll::Ready(now);
             }
-            self.tail.changed = Some(Box::pin(async move {
-                // The sender lives in the stream, which the reader holds: this can't fail, and if
-                // it did, the state would only be read once more.
-                let _ = watch.changed().await;
-                watch
-            }));
+            self.tail.wait(watch);
         }
-        if let Some(changed) = &mut self.tail.changed {
-            let watch = ready!(changed.as_mut().poll(cx));
-            self.tail.changed = None;
-            self.tail.idle = Some(watch);
-        }
-        Poll::Ready(AtTail::LookAgain)
+        self.tail.poll(cx).map(|()| AtTail::LookAgain)
     }
 
     fn changed_meanwhile(&self) -> Option<AtTail> {

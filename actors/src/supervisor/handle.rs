@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use kameo::actor::ActorRef;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     actor::{self, SupervisorActor},
@@ -17,6 +17,9 @@ use crate::{
     protocol::supervisor::{KnownStream, ListStreams, OpenStream, Shutdown, ShutdownReport},
     stream::shared::StreamShared,
 };
+
+/// How long a shutdown may take beyond its deadline to end what it could not drain.
+const SLACK: Duration = Duration::from_secs(2);
 
 /// Cheap to clone; every handle of a log holds one.
 #[derive(Clone)]
@@ -81,18 +84,39 @@ impl SupervisorHandle {
         answer.await.map_err(|_| Error::Closed)
     }
 
-    /// Drains, closes and stops.
+    /// Drains, closes and stops. Answered within the deadline and a little more, even by a
+    /// supervisor that is busy with something that does not end: it is ended then.
     ///
     /// # Errors
     /// `Closed` when somebody else did.
     pub async fn shutdown(&self, deadline: Duration) -> Result<ShutdownReport, Error> {
         let (done, answer) = oneshot::channel();
-        self.actor
-            .tell(Shutdown { deadline, done })
-            .send()
-            .await
-            .map_err(|_| Error::Closed)?;
-        answer.await.map_err(|_| Error::Closed)
+        let asked = async {
+            let message = Shutdown { deadline, done };
+            self.actor
+                .tell(message)
+                .send()
+                .await
+                .map_err(|_| Error::Closed)?;
+            answer.await.map_err(|_| Error::Closed)
+        };
+        match timeout(deadline + SLACK, asked).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                let undrained = self.shared.streams().into_iter().map(|stream| {
+                    let marks = stream.watermarks();
+                    (stream.name.to_string(), marks.next.since(marks.durable))
+                });
+                let undrained = undrained.filter(|(_, records)| *records > 0).collect();
+                self.kill();
+                Ok(ShutdownReport {
+                    clean: false,
+                    undrained,
+                    problems: vec!["the supervisor did not answer by the deadline".into()],
+                    took: deadline + SLACK,
+                })
+            }
+        }
     }
 
     /// Ends everything where it stands, as a crash would; every wait ends.

@@ -85,7 +85,14 @@ impl SupervisorActor {
         }
         let written = stream.life().marks.get(Level::Written);
         let durable = stream.life().marks.get(Level::Durable);
-        let prepared = match self.recover_one(id, &running, durable).await {
+        let patience = self.log.options.stall_after;
+        let recovered = timeout(patience, self.recover_one(id, &running, durable)).await;
+        let no_answer = |_| {
+            Err(Error::Unavailable {
+                why: format!("the manifest did not answer within {patience:?}").into(),
+            })
+        };
+        let prepared = match recovered.unwrap_or_else(no_answer) {
             Ok(prepared) => prepared,
             Err(error) => {
                 // The manifest, most likely: its own ending is about to be seen, and the new

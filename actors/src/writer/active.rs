@@ -128,9 +128,10 @@ impl Active {
         self.base.is_none()
     }
 
-    /// Whether a frame of so many bytes still fits.
+    /// Whether a frame of so many bytes still fits. A blank segment takes any frame: one that is
+    /// larger than a segment would otherwise wait for a place for ever.
     pub fn fits(&self, len: u64) -> bool {
-        self.pos + len <= self.data_limit()
+        self.is_blank() || self.pos + len <= self.data_limit()
     }
 
     /// Whether it is more than half full, so that the next one should be made.

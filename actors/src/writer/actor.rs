@@ -146,15 +146,16 @@ impl WriterActor {
         let life = stream.life();
         let taken = life.marks.get(Level::Written);
         let active = active.map(|found| Active::reopened(found, life.number, &stream));
+        let queue = Queue::starting_at(last_ts, generation.log.options.frame_target());
         Self {
             lane: stream.lane(),
+            queue,
             generation,
             stream,
             handle,
             life,
             slot,
             running,
-            queue: Queue::starting_at(last_ts),
             taken,
             write: None,
             held: VecDeque::new(),
@@ -305,7 +306,7 @@ impl WriterActor {
         };
         let others = [
             flush,
-            self.next.retry_at(),
+            self.next.retry_at().filter(|_| self.wants_next()),
             self.space_retry,
             self.mark_at.filter(|_| self.marking.is_none()),
             self.age_at(),

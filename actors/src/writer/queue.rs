@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use tierlog_storage::segment::{FRAME_TARGET, FrameBuilder};
+use tierlog_storage::segment::FrameBuilder;
 
 use crate::{
     protocol::writer::{Append, Payload},
@@ -35,20 +35,23 @@ pub struct Queue {
     bytes: usize,
     last_ts: u64,
     hint: usize,
+    /// Bytes at which a frame is full.
+    target: usize,
 }
 
 impl Queue {
     /// Time stamps go on from here.
-    pub fn starting_at(last_ts: u64) -> Self {
+    pub fn starting_at(last_ts: u64, target: usize) -> Self {
         Self {
             last_ts,
             hint: 1024,
+            target,
             ..Self::default()
         }
     }
 
     /// Adds what was appended, at time `now`. What is appended at once goes into one frame; small
-    /// things share frames of up to [`FRAME_TARGET`] bytes.
+    /// things share frames up to the target size.
     pub fn push(&mut self, append: Append, now: u64) {
         let now = now.max(self.last_ts);
         let Append {
@@ -106,7 +109,7 @@ impl Queue {
         let frame = self.frames.pop_front()?;
         self.bytes -= frame.builder.len();
         // The next frame begins with room for one like this, and grows if it has to.
-        self.hint = frame.builder.len().clamp(1024, FRAME_TARGET);
+        self.hint = frame.builder.len().clamp(1024, self.target.max(1024));
         Some(frame)
     }
 
@@ -134,13 +137,13 @@ impl Queue {
             return false;
         };
         match what {
-            Payload::One(record) => last.builder.fits(record, FRAME_TARGET),
+            Payload::One(record) => last.builder.fits(record, self.target),
             Payload::Batch(records) => {
                 let len: usize = records.iter().map(|record| record.encoded_len_max()).sum();
-                last.builder.len() + len <= FRAME_TARGET
+                last.builder.len() + len <= self.target
                     && records
                         .iter()
-                        .all(|record| last.builder.fits(record, FRAME_TARGET))
+                        .all(|record| last.builder.fits(record, self.target))
             }
             Payload::Encoded(_) => false,
         }
@@ -217,7 +220,7 @@ pub fn into_appends(
 
 #[cfg(test)]
 mod tests {
-    use tierlog_storage::segment::NewRecord;
+    use tierlog_storage::segment::{FRAME_TARGET, NewRecord};
 
     use super::*;
     use crate::stream::budget::Budget;
@@ -237,7 +240,7 @@ mod tests {
     #[test]
     fn small_records_share_a_frame_and_large_ones_do_not() {
         let budget = Budget::new(1 << 20, None);
-        let mut queue = Queue::starting_at(0);
+        let mut queue = Queue::starting_at(0, FRAME_TARGET);
         for first in 0..3 {
             queue.push(append(&budget, first, one(100)), 5);
         }
@@ -253,7 +256,7 @@ mod tests {
     #[test]
     fn a_batch_is_never_split() {
         let budget = Budget::new(1 << 20, None);
-        let mut queue = Queue::starting_at(0);
+        let mut queue = Queue::starting_at(0, FRAME_TARGET);
         queue.push(append(&budget, 0, one(60_000)), 5);
         let batch = (0..10).map(|_| NewRecord::new(vec![1; 1_000])).collect();
         queue.push(append(&budget, 1, Payload::Batch(batch)), 5);
@@ -266,7 +269,7 @@ mod tests {
     #[test]
     fn a_clock_that_jumps_back_never_makes_time_stamps_fall() {
         let budget = Budget::new(1 << 20, None);
-        let mut queue = Queue::starting_at(100);
+        let mut queue = Queue::starting_at(100, FRAME_TARGET);
         queue.push(append(&budget, 0, one(1)), 7);
         let mut late = FrameBuilder::new(64);
         late.push_payload(3, b"x");
@@ -282,7 +285,7 @@ mod tests {
     #[test]
     fn giving_up_hands_everything_back_once_and_frees_every_permit() {
         let budget = Budget::new(1 << 20, None);
-        let mut queue = Queue::starting_at(0);
+        let mut queue = Queue::starting_at(0, FRAME_TARGET);
         let mut encoded = FrameBuilder::new(64);
         encoded.push_payload(1, b"b");
         encoded.push_payload(1, b"c");

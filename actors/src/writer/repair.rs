@@ -84,6 +84,8 @@ impl WriterActor {
         self.repairing = false;
         match outcome {
             Ok(()) => {
+                // A request that waited for room at the flusher is of no use any more.
+                self.flusher_has_room();
                 self.repaired += 1;
                 Counters::add(&self.generation.log.counters.repairs, 1);
                 metrics::counter!("tierlog_repairs_total").increment(1);

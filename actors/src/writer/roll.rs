@@ -195,6 +195,23 @@ impl WriterActor {
         }
     }
 
+    /// Whether a segment will be needed soon.
+    pub(super) fn wants_next(&self) -> bool {
+        // A truncation or the end stands at the barrier: whatever segment comes now would have to
+        // be removed again.
+        let ending = self
+            .barrier
+            .as_ref()
+            .is_some_and(super::controls::Barrier::needs_durable);
+        if ending && self.queue.is_empty() {
+            return false;
+        }
+        match &self.active {
+            None => !self.queue.is_empty() || self.blocked.is_some(),
+            Some(active) => active.is_half_full() || self.blocked == Some(Kind::Admission),
+        }
+    }
+
     /// Asks for a segment, where one will be needed soon.
     pub(super) async fn start_next(&mut self) {
         let due = match &self.next {
@@ -202,17 +219,7 @@ impl WriterActor {
             NextSegment::Refused { at, .. } => *at <= Instant::now(),
             NextSegment::Asked(_) | NextSegment::Ready(_) => false,
         };
-        let wanted = match &self.active {
-            None => !self.queue.is_empty() || self.blocked.is_some(),
-            Some(active) => active.is_half_full() || self.blocked == Some(Kind::Admission),
-        };
-        // A truncation or the end stands at the barrier: whatever segment comes now would have to
-        // be removed again.
-        let ending = self
-            .barrier
-            .as_ref()
-            .is_some_and(super::controls::Barrier::needs_durable);
-        if !due || !wanted || (ending && self.queue.is_empty()) {
+        if !due || !self.wants_next() {
             return;
         }
         // A stream that fills its segments gets the next one whole; a new one starts small, and so

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::{
     actor::WriterActor,
     policy::{FIRST_STEP, allocate_to},
+    roll::NextSegment,
 };
 use crate::{
     context::{Counters, backoff},
@@ -378,7 +379,12 @@ impl WriterActor {
     /// Looks whether there is room by allocating a step, with nothing to write.
     pub(super) fn retry_space(&mut self) {
         self.space_retry = None;
-        if self.blocked != Some(Kind::Admission) || self.write.is_some() {
+        if self.blocked != Some(Kind::Admission) {
+            return;
+        }
+        if self.write.is_some() {
+            // One that began before the disk was full; the place is taken until it ends.
+            self.space_retry = Some(Instant::now() + backoff(0));
             return;
         }
         let Some(active) = self
@@ -386,8 +392,13 @@ impl WriterActor {
             .as_ref()
             .filter(|active| active.fits(FIRST_STEP))
         else {
-            // The next segment is asked for anyway; its arrival says that there is room.
-            self.next.retry_now();
+            if matches!(self.next, NextSegment::Ready(_)) {
+                // There is a place, with room allocated.
+                self.set_blocked(None);
+            } else {
+                // The next segment is asked for anyway; its arrival says that there is room.
+                self.next.retry_now();
+            }
             return;
         };
         let more = (active.allocated + FIRST_STEP).saturating_sub(active.pos);

@@ -133,6 +133,12 @@ impl ManifestState {
                 };
                 self.edit(stream, undo)?.mark(mark)
             }
+            _ => self.apply_to_segment(entry, undo),
+        }
+    }
+
+    fn apply_to_segment(&mut self, entry: &Entry, undo: &mut Vec<Undo>) -> Result<()> {
+        match *entry {
             Entry::Removed { stream, segment } => self.edit(stream, undo)?.remove_segment(segment),
             Entry::Closed {
                 stream,

@@ -31,7 +31,7 @@ use crate::{
     error::{Result, StorageError},
     ids::{Epoch, LogId},
     layout::{Layout, parse_manifest_name, parse_stream_dir},
-    manifest::{Entry, ManifestLog, ManifestState},
+    manifest::{Current, Entry, ManifestLog, ManifestState, replay},
 };
 
 /// What a directory holds.
@@ -57,7 +57,8 @@ pub(super) fn look(disk: &dyn Disk, layout: &Layout) -> Result<Holds> {
     let lost = manifests
         .iter()
         .any(|e| parse_manifest_name(&e.name).is_some_and(is_later))
-        || streams.iter().any(|e| parse_stream_dir(&e.name).is_some());
+        || streams.iter().any(|e| parse_stream_dir(&e.name).is_some())
+        || (!manifests.is_empty() && names_streams(disk, layout)?);
     if lost {
         return Err(StorageError::CorruptFile {
             path: layout.current(),
@@ -78,6 +79,27 @@ pub(super) fn look(disk: &dyn Disk, layout: &Layout) -> Result<Holds> {
             path: layout.root().to_path_buf(),
         }),
         false => Ok(Holds::Nothing),
+    }
+}
+
+/// True when there is a first manifest that names streams. One that can't be read is the work of a
+/// creation that died: had it counted, it would have been durable before.
+fn names_streams(disk: &dyn Disk, layout: &Layout) -> Result<bool> {
+    let mut pointer = Current {
+        log: LogId::from_bytes([0; 16]),
+        number: FIRST,
+        clean: None,
+        epoch: Epoch::ZERO,
+    };
+    // The pointer that would tell the log is what is missing; the file tells it too.
+    if let Err(StorageError::ForeignLog { found, .. }) = replay(disk, layout, &pointer) {
+        pointer.log = found;
+    }
+    match replay(disk, layout, &pointer) {
+        Ok(replayed) => Ok(!replayed.state.streams.is_empty()),
+        Err(StorageError::CorruptFile { .. }) => Ok(false),
+        Err(error) if error.is_missing() => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

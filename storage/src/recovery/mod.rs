@@ -9,6 +9,7 @@ mod leftovers;
 mod open;
 mod read_only;
 mod report;
+mod rewrite;
 mod stream;
 mod tail;
 

@@ -11,13 +11,13 @@
 //! A crash before the switch leaves the old state and files that nobody names; one behind it leaves
 //! the new state and the same. Either way the next open begins from a whole one.
 
-use std::{collections::BTreeMap, mem::take, path::PathBuf, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 
 use super::{
     create::{self, Holds},
     leftovers::{Leftovers, list, quarantine, remove_all},
     report::{RecoveryReport, StreamReport},
-    stream::{RecoverCtx, discard, recover_stream},
+    stream::{RecoverCtx, discard, recover_stream_with},
     tail::Place,
 };
 use crate::{
@@ -50,8 +50,6 @@ pub struct OpenOptions {
 pub struct OpenedLog {
     /// Which one.
     pub log: LogId,
-    /// Keeps others out. It is dropped last.
-    pub lock: Box<dyn DiskLock>,
     /// What the manifest says.
     pub state: ManifestState,
     /// The manifest, for writing.
@@ -60,6 +58,8 @@ pub struct OpenedLog {
     pub claims: ClaimsFile,
     /// What had to be done.
     pub report: RecoveryReport,
+    /// Keeps others out. Dropped last, when nothing here can touch a file any more.
+    pub lock: Box<dyn DiskLock>,
 }
 
 /// Opens a log for writing, or makes one where the directory is missing or empty.
@@ -137,20 +137,15 @@ pub(super) fn counting(
 }
 
 /// True when the manifest knows where the stream ends: it has no tail, or the writer has said on
-/// closing which segment it was in, and nothing is unsealed before that one.
+/// closing which segment it was in, and nothing is unsealed before that one. What is unsealed behind
+/// it was created ahead.
 pub(super) fn was_closed_in_order(stream: &StreamState) -> bool {
-    let mut open = stream
-        .segments
-        .iter()
-        .filter(|(_, s)| s.status.is_open())
-        .map(|(no, _)| *no);
-    let Some(first) = open.next() else {
+    let mut open = stream.segments.iter().filter(|(_, s)| s.status.is_open());
+    let Some((first, _)) = open.next() else {
         return true;
     };
-    let Some(mark) = stream.mark.filter(|mark| mark.clean) else {
-        return false;
-    };
-    mark.segment.is_none_or(|active| active <= first)
+    let mark = stream.mark.filter(|mark| mark.clean);
+    mark.is_some_and(|mark| mark.segment == Some(*first))
 }
 
 /// What a recovery has prepared and what is left to do once it counts.
@@ -162,6 +157,16 @@ struct Prepared {
     set_aside: Vec<PathBuf>,
 }
 
+/// What stands when a recovery starts; nothing of it is changed.
+struct Before<'a> {
+    disk: &'a Arc<dyn Disk>,
+    layout: &'a Layout,
+    opts: &'a OpenOptions,
+    current: Current,
+    state: ManifestState,
+    leftovers: Leftovers,
+}
+
 fn recover(
     disk: &Arc<dyn Disk>,
     layout: &Layout,
@@ -169,38 +174,41 @@ fn recover(
     lock: Box<dyn DiskLock>,
 ) -> Result<OpenedLog> {
     let begun = Instant::now();
-    let (current, replayed) = read_manifest(&**disk, layout)?;
-    let mut state = replayed.state;
+    let (current, Replayed { state, report }) = read_manifest(&**disk, layout)?;
     let place = Place {
         disk: &**disk,
         layout,
         log: state.log,
     };
-    let leftovers = Leftovers::find(&place, &state, replayed.report.end)?;
-    let epoch = state.epoch.plus(1);
-    let ctx = RecoverCtx {
-        disk: &**disk,
+    let leftovers = Leftovers::find(&place, &state, report.end)?;
+    let before = Before {
+        disk,
         layout,
-        log: state.log,
-        epoch,
-        now_ns: opts.now_ns,
+        opts,
+        current,
+        state,
+        leftovers,
     };
-    let mut prepared = Prepared::default();
-    let made = prepare(&ctx, &mut state, current.clean.is_some(), &mut prepared).and_then(|()| {
-        leftovers.step_over(&mut state);
-        let number = next_manifest(&**disk, layout, current.number)?;
-        ManifestLog::create(disk, layout, number, &state, &opts.manifest, opts.now_ns)
+    // The room that the copies took may be what the manifest was short of.
+    let taken = before.take_over(false).or_else(|(error, copied)| {
+        let retry = error.is_storage_full() && copied > 0;
+        if retry {
+            before.take_over(true)
+        } else {
+            Err((error, copied))
+        }
     });
-    let mut manifest = made.inspect_err(|_| discard(&**disk, take(&mut prepared.copies)))?;
+    let (state, mut prepared, mut manifest) = taken.map_err(|(error, _)| error)?;
     // From here on an error leaves it open which manifest counts: both are whole, and nothing that
     // either names may go.
     manifest.publish()?;
 
     let claims = ClaimsFile::create(&**disk, layout, opts.claim_slots)?;
+    let leftovers = before.leftovers;
     prepared.remove.extend(leftovers.remove);
     prepared.set_aside.extend(leftovers.set_aside);
     let removed = remove_all(&**disk, prepared.remove)?;
-    let quarantined = quarantine(&**disk, layout, &prepared.set_aside)?;
+    let quarantined = quarantine_if_room(&**disk, layout, &prepared.set_aside)?;
     ManifestLog::delete_older(&**disk, layout, manifest.number())?;
     ensure_reserve(&**disk, layout)?;
     report_missing(&state, &mut prepared.reports, leftovers.missing);
@@ -211,8 +219,8 @@ fn recover(
             clean: current.clean.is_some(),
             created: false,
             duration: begun.elapsed(),
-            epoch,
-            manifest: Some(replayed.report),
+            epoch: state.epoch,
+            manifest: Some(report),
             streams: prepared.reports,
             streams_total: state.streams.len() as u64,
             segments_total: segments_of(&state),
@@ -226,12 +234,55 @@ fn recover(
     })
 }
 
+impl Before<'_> {
+    /// Makes everything that the next owner begins with, up to a manifest to which nothing points
+    /// yet. After an error the copies are gone again; it tells how many there were.
+    fn take_over(
+        &self,
+        in_place: bool,
+    ) -> Result<(ManifestState, Prepared, ManifestLog), (StorageError, usize)> {
+        let disk = &**self.disk;
+        let ctx = RecoverCtx {
+            disk,
+            layout: self.layout,
+            log: self.state.log,
+            epoch: self.state.epoch.plus(1),
+            now_ns: self.opts.now_ns,
+        };
+        let mut state = self.state.clone();
+        let mut prepared = Prepared::default();
+        let clean = self.current.clean.is_some();
+        let made = prepare(&ctx, &mut state, clean, in_place, &mut prepared).and_then(|()| {
+            self.leftovers.step_over(&mut state);
+            let number = next_manifest(disk, self.layout, self.current.number)?;
+            let (options, now) = (&self.opts.manifest, self.opts.now_ns);
+            ManifestLog::create(self.disk, self.layout, number, &state, options, now)
+        });
+        match made {
+            Ok(manifest) => Ok((state, prepared, manifest)),
+            Err(error) => Err((error, discard(disk, prepared.copies))),
+        }
+    }
+}
+
+/// A new folder needs room. What is not moved now is found again by the next open.
+fn quarantine_if_room(disk: &dyn Disk, layout: &Layout, paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    quarantine(disk, layout, paths).or_else(|error| {
+        if !error.is_storage_full() {
+            return Err(error);
+        }
+        tracing::warn!(target: "tierlog::recovery", %error, "not everything was quarantined");
+        Ok(Vec::new())
+    })
+}
+
 /// Recovers the streams that need it, and makes `state` what the new owner begins with. Changes
 /// nothing that exists on the disk.
 fn prepare(
     ctx: &RecoverCtx<'_>,
     state: &mut ManifestState,
     clean: bool,
+    in_place: bool,
     prepared: &mut Prepared,
 ) -> Result<()> {
     let claims = counting(&read_claims(ctx.disk, ctx.layout)?, state);
@@ -241,7 +292,8 @@ fn prepare(
         if !has_tail || (clean && was_closed_in_order(stream)) {
             continue;
         }
-        let recovery = recover_stream(ctx, *id, stream, claims.get(id).copied())?;
+        let claim = claims.get(id).copied();
+        let recovery = recover_stream_with(ctx, *id, stream, claim, in_place)?;
         commits.push(recovery.entries);
         prepared.copies.extend(recovery.copies);
         prepared.remove.extend(recovery.remove_after_commit);
@@ -314,6 +366,7 @@ pub(super) fn report_missing(
                     claimed: stream.next,
                     copied_records: 0,
                     copied_bytes: 0,
+                    in_place: false,
                     cut: None,
                     damage: Vec::new(),
                 });

@@ -146,6 +146,7 @@ fn close_in_memory(
         claimed: tail.decision.claimed,
         copied_records: 0,
         copied_bytes: 0,
+        in_place: false,
         cut: tail.decision.cut,
         damage: tail.damage(),
     })

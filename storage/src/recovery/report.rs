@@ -49,10 +49,12 @@ pub struct StreamReport {
     pub end: Offset,
     /// Everything below was claimed to be durable.
     pub claimed: Offset,
-    /// Records behind the claim that were copied to a new segment before they were served.
+    /// Records behind the claim that were written again, to a new segment, before they were served.
     pub copied_records: u64,
     /// The bytes of their frames.
     pub copied_bytes: u64,
+    /// They were written again where they stood, for lack of room for a copy.
+    pub in_place: bool,
     /// Where a torn tail was cut.
     pub cut: Option<Cut>,
     /// What can't be read.
@@ -123,6 +125,9 @@ impl fmt::Display for StreamReport {
                 ", {} records ({} bytes) behind {} made durable",
                 self.copied_records, self.copied_bytes, self.claimed
             )?;
+        }
+        if self.in_place {
+            write!(f, ", in place: the disk is full")?;
         }
         if let Some(cut) = &self.cut {
             write!(

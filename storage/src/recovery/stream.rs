@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use super::{
     copy::CopyWriter,
     report::StreamReport,
+    rewrite::rewrite_in_place,
     tail::{Divided, Place, Tail},
 };
 use crate::{
@@ -64,8 +65,9 @@ pub struct StreamRecovery {
 }
 
 /// Removes copies that will never be named. They are in nobody's way, but they take room, and a disk
-/// without room may be why they are not needed.
-pub(super) fn discard(disk: &dyn Disk, copies: Vec<PathBuf>) {
+/// without room may be why they are not needed. Returns how many there were.
+pub(super) fn discard(disk: &dyn Disk, copies: Vec<PathBuf>) -> usize {
+    let count = copies.len();
     for path in copies {
         if let Err(error) = disk.remove(&path) {
             // The next recovery finds it unnamed and tries again.
@@ -75,6 +77,7 @@ pub(super) fn discard(disk: &dyn Disk, copies: Vec<PathBuf>) {
             );
         }
     }
+    count
 }
 
 /// Recovers one stream: scans its unsealed segments, decides where it ends, and copies what is good
@@ -88,38 +91,94 @@ pub fn recover_stream(
     state: &StreamState,
     claim: Option<Offset>,
 ) -> Result<StreamRecovery> {
+    recover_stream_with(ctx, stream, state, claim, false)
+}
+
+/// The same; `in_place` says that there is no room for copies.
+pub(super) fn recover_stream_with(
+    ctx: &RecoverCtx<'_>,
+    stream: StreamId,
+    state: &StreamState,
+    claim: Option<Offset>,
+    in_place: bool,
+) -> Result<StreamRecovery> {
     let place = Place {
         disk: ctx.disk,
         layout: ctx.layout,
         log: ctx.log,
     };
     let tail = Tail::read(&place, stream, state, claim)?;
-    let divided = tail.divided()?;
     let incarnation = state.incarnation.plus(1);
-    let mut copy = CopyWriter::new(ctx, &tail, state, incarnation)?;
-    if let Err(error) = copy.take_all(&divided.moved) {
-        discard(ctx.disk, copy.paths());
-        return Err(error);
-    }
+    let made = make_durable(ctx, &tail, state, incarnation, in_place)?;
     let report = StreamReport {
         stream,
         name: state.name.clone(),
         end: tail.decision.end,
         claimed: tail.decision.claimed,
-        copied_records: copy.records,
-        copied_bytes: copy.bytes,
+        copied_records: made.records,
+        copied_bytes: made.bytes,
+        in_place: made.in_place,
         cut: tail.decision.cut,
         damage: tail.damage(),
     };
-    let (remove, set_aside) = afterwards(ctx, &tail, &divided);
+    let (remove, set_aside) = afterwards(ctx, &tail, &made.divided);
     Ok(StreamRecovery {
-        copies: copy.paths(),
-        entries: entries(&tail, &divided, state, incarnation, copy.entries),
+        copies: made.copies,
+        entries: entries(&tail, &made.divided, state, incarnation, made.entries),
         next: tail.decision.end,
         incarnation,
         report,
         remove_after_commit: remove,
         set_aside_after_commit: set_aside,
+    })
+}
+
+/// What P7 took.
+#[derive(Debug)]
+struct Made {
+    divided: Divided,
+    entries: Vec<Entry>,
+    copies: Vec<PathBuf>,
+    records: u64,
+    bytes: u64,
+    in_place: bool,
+}
+
+/// Makes durable what is good and not known to be: by a copy, or in place where there is no room.
+fn make_durable(
+    ctx: &RecoverCtx<'_>,
+    tail: &Tail,
+    state: &StreamState,
+    incarnation: Incarnation,
+    in_place: bool,
+) -> Result<Made> {
+    let divided = tail.divided()?;
+    if !in_place || divided.moved.is_empty() {
+        let mut copy = CopyWriter::new(ctx, tail, state, incarnation)?;
+        let Err(error) = copy.take_all(&divided.moved) else {
+            return Ok(Made {
+                copies: copy.paths(),
+                records: copy.records,
+                bytes: copy.bytes,
+                entries: copy.entries,
+                in_place: false,
+                divided,
+            });
+        };
+        discard(ctx.disk, copy.paths());
+        if !error.is_storage_full() {
+            return Err(error);
+        }
+    }
+    // Where nobody can open the log, nobody can trim it to make room.
+    let done = rewrite_in_place(ctx, tail, &divided.moved)?;
+    Ok(Made {
+        divided: tail.undivided(),
+        entries: Vec::new(),
+        copies: Vec::new(),
+        records: done.records,
+        bytes: done.bytes,
+        in_place: true,
     })
 }
 

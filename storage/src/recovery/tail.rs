@@ -164,6 +164,17 @@ impl Tail {
         Ok(divided)
     }
 
+    /// All that is kept, where it is.
+    pub(super) fn undivided(&self) -> Divided {
+        let keep = self.decision.keep.iter();
+        Divided {
+            stay: keep
+                .map(|kept| self.stay(kept, kept.end, kept.end_byte))
+                .collect(),
+            ..Divided::default()
+        }
+    }
+
     fn stay(&self, kept: &KeptSegment, end: Offset, end_byte: u64) -> Stay {
         let end_byte = match end_byte {
             TO_FILE_END => self.file_end(kept.no),

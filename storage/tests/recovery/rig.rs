@@ -4,15 +4,15 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tierlog_storage::{
-    Damage, Offset, SegmentNo, StorageError, StreamId,
+    Offset, SegmentNo, StorageError, StreamId,
     claims::Claim,
-    disk::{Access, Disk},
+    disk::Disk,
     layout::Layout,
-    manifest::{Entry, ManifestOptions, ManifestState, SegmentState, StreamState},
+    manifest::{Entry, ManifestOptions, StreamState},
     recovery::{OpenOptions, OpenedLog, open_log, reopen_active},
     segment::{
-        BlockError, Digest, Footer, Frame, FrameBuilder, FrameSeal, HEADER_LEN, Latched, Records,
-        SegmentHeader, SparseIndex, create_segment, next_good, read_block,
+        Digest, Footer, Frame, FrameBuilder, FrameSeal, HEADER_LEN, Latched, SegmentHeader,
+        SparseIndex, create_segment,
     },
 };
 
@@ -43,6 +43,8 @@ pub fn payload(stream: &str, offset: u64) -> String {
     format!("{stream}/{offset}/{filler}")
 }
 
+pub use crate::reading::{Read, damage_of, read_all};
+
 /// A log that is being written.
 #[derive(Debug)]
 pub struct Rig {
@@ -60,6 +62,8 @@ pub struct Writer {
     pub active: Option<Active>,
     /// A segment that was created ahead.
     pub ahead: Option<Active>,
+    /// Segments that are full, and that nobody has sealed or synced yet.
+    pub rolled: Vec<Latched>,
     pub next: u64,
     pub durable: u64,
 }
@@ -76,6 +80,8 @@ pub struct Active {
     pub index: SparseIndex,
     pub last_ts: u64,
     pub has_header: bool,
+    /// Where each frame that was written here begins, and where the next one would.
+    pub frames: Vec<(u64, u64)>,
 }
 
 impl Rig {
@@ -112,6 +118,7 @@ impl Rig {
             slot: self.writers.len() as u32,
             active: None,
             ahead: None,
+            rolled: Vec::new(),
             next: stream.next.get(),
             durable: stream.next.get(),
         };
@@ -128,6 +135,7 @@ impl Rig {
                 seq: found.header.as_ref().map_or(1, |h| h.manifest_seq),
                 base: found.base.get(),
                 pos: found.pos,
+                frames: vec![(found.end.get(), found.pos)],
                 has_header: found.header.is_some(),
                 digest: found.digest,
                 index: found.index,
@@ -160,6 +168,7 @@ impl Rig {
             slot,
             active: None,
             ahead: None,
+            rolled: Vec::new(),
             next: 0,
             durable: 0,
         };
@@ -202,12 +211,22 @@ impl Rig {
             index: SparseIndex::default(),
             last_ts: 0,
             has_header: false,
+            frames: Vec::new(),
         });
         Ok(())
     }
 
     /// Appends a frame of `count` records and does not sync it.
     pub fn append(&mut self, name: &str, count: u64) -> Result<(), StorageError> {
+        let next = self.writers[name].next;
+        let records: Vec<_> = (next..next + count)
+            .map(|offset| payload(name, offset))
+            .collect();
+        self.append_these(name, &records)
+    }
+
+    /// The same with payloads of one's own.
+    pub fn append_these(&mut self, name: &str, records: &[String]) -> Result<(), StorageError> {
         if self.writers[name].active.is_none() {
             self.ahead(name)?;
             let writer = self.writers.get_mut(name).unwrap();
@@ -219,7 +238,7 @@ impl Rig {
         let writer = self.writers.get_mut(name).unwrap();
         let (id, base, durable) = (writer.id, writer.next, writer.durable);
         let active = writer.active.as_mut().unwrap();
-        let frame = frame(name, base, count, durable, active.salt);
+        let frame = frame(base, records, durable, active.salt);
         let mut bytes = Vec::new();
         let mut pos = active.pos;
         if !active.has_header {
@@ -241,6 +260,7 @@ impl Rig {
             active.digest = Some(Digest::new(crc));
             bytes.extend_from_slice(&encoded);
             (active.has_header, active.base, pos) = (true, base, 0);
+            active.frames.push((base, active.pos));
         }
         bytes.extend_from_slice(&frame.bytes);
         active.index.note(frame.base, active.pos, frame.first_ts);
@@ -248,7 +268,8 @@ impl Rig {
         active.last_ts = frame.last_ts;
         active.file.write_at(&bytes, pos)?;
         active.pos += frame.len();
-        writer.next += count;
+        writer.next += records.len() as u64;
+        active.frames.push((writer.next, active.pos));
         Ok(())
     }
 
@@ -257,6 +278,9 @@ impl Rig {
         let epoch = self.log.state.epoch;
         let incarnation = self.stream(name).incarnation;
         let writer = self.writers.get_mut(name).unwrap();
+        for file in writer.rolled.drain(..) {
+            file.sync()?;
+        }
         if let Some(active) = &writer.active {
             active.file.sync()?;
         }
@@ -282,6 +306,11 @@ impl Rig {
         };
         writer.active = writer.ahead.take();
         let (id, end, durable) = (writer.id, Offset(writer.next), Offset(writer.durable));
+        if !active.has_header {
+            writer.ahead = writer.active.replace(active);
+            return Ok(());
+        }
+        writer.rolled.push(active.file.clone());
         if upto == Seal::Nothing {
             return Ok(());
         }
@@ -310,7 +339,10 @@ impl Rig {
         }
         let file_len = active.pos + bytes.len() as u64;
         active.file.set_len(file_len)?;
-        active.file.sync()?;
+        // Nothing is sealed before all that stands before it is durable.
+        for file in self.writers.get_mut(name).unwrap().rolled.drain(..) {
+            file.sync()?;
+        }
         self.commit(vec![Entry::Sealed {
             stream: id,
             segment: active.no,
@@ -358,115 +390,14 @@ pub enum Seal {
     Commit,
 }
 
-pub fn frame(name: &str, base: u64, count: u64, durable: u64, salt: u64) -> Frame {
+pub fn frame(base: u64, records: &[String], durable: u64, salt: u64) -> Frame {
     let mut builder = FrameBuilder::new(256);
-    for offset in base..base + count {
-        builder.push_payload(1_000 + offset, payload(name, offset).as_bytes());
+    for (offset, record) in (base..).zip(records) {
+        builder.push_payload(1_000 + offset, record.as_bytes());
     }
     builder.finish(&FrameSeal {
         base: Offset(base),
         durable: Offset(durable),
         salt,
     })
-}
-
-/// What a reader gets of a stream: records, and the ranges that it can't have.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Read {
-    pub records: Vec<(u64, String)>,
-    pub damage: Vec<(u64, u64)>,
-}
-
-impl Read {
-    pub fn is_whole(&self, name: &str, start: u64, end: u64) -> bool {
-        let expected = (start..end).map(|offset| (offset, payload(name, offset)));
-        self.damage.is_empty() && self.records.iter().cloned().eq(expected)
-    }
-}
-
-/// Reads all that the manifest says there is, from the files alone.
-pub fn read_all(
-    disk: &dyn Disk,
-    layout: &Layout,
-    state: &ManifestState,
-    id: StreamId,
-) -> Result<Read, StorageError> {
-    let stream = &state.streams[&id];
-    let mut read = Read::default();
-    let mut at = stream.start;
-    for (&no, segment) in &stream.segments {
-        let (base, end, end_byte) = match (segment.status.range(), segment.status.end_byte()) {
-            (Some((base, end)), Some(end_byte)) => (base, end, end_byte),
-            _ => {
-                let mark = stream.mark.unwrap();
-                let found = reopen_active(disk, layout, state.log, id, no, segment, &mark)?;
-                (found.base, found.end, found.pos)
-            }
-        };
-        if base == end {
-            continue;
-        }
-        assert!(base <= at, "offsets {at}..{base} belong to no segment");
-        read_segment(
-            disk,
-            layout,
-            id,
-            no,
-            segment,
-            (base, end, end_byte),
-            &mut read,
-        );
-        at = end;
-    }
-    assert_eq!(
-        at,
-        stream.next.max(stream.start),
-        "the end that the manifest knows"
-    );
-    read.records
-        .retain(|(offset, _)| *offset >= stream.start.get());
-    Ok(read)
-}
-
-fn read_segment(
-    disk: &dyn Disk,
-    layout: &Layout,
-    id: StreamId,
-    no: SegmentNo,
-    segment: &SegmentState,
-    (base, end, end_byte): (Offset, Offset, u64),
-    read: &mut Read,
-) {
-    let path = layout.segment(id, no);
-    let Ok(file) = disk.open(&path, Access::Read) else {
-        read.damage.push((base.get(), end.get()));
-        return;
-    };
-    let file = Latched::new(file, path);
-    let (mut at, mut pos) = (base, HEADER_LEN);
-    while at < end {
-        match read_block(&file, segment.salt, pos, end_byte, at, 1 << 16) {
-            Ok(block) => {
-                for (_, frame) in block.frames() {
-                    for record in Records::of(frame).unwrap() {
-                        let record = record.unwrap();
-                        let text = String::from_utf8(record.payload.to_vec()).unwrap();
-                        read.records.push((record.offset.get(), text));
-                    }
-                }
-                (at, pos) = (block.end, block.next_pos);
-            }
-            Err(BlockError::Bad { .. }) => {
-                let good = next_good(&file, segment.salt, pos, end_byte, at).unwrap();
-                let (to, next) = good.map_or((end, end_byte), |(next, head)| (head.base, next));
-                read.damage.push((at.get(), to.get()));
-                (at, pos) = (to, next);
-            }
-            Err(BlockError::Disk(error)) => panic!("{error}"),
-        }
-    }
-}
-
-pub fn damage_of(log: &OpenedLog) -> Vec<Damage> {
-    log.report.damage().cloned().collect()
 }

@@ -19,18 +19,18 @@ fn sim() -> (SimDisk, Arc<dyn Disk>) {
     (disk.clone(), Arc::new(disk))
 }
 
-fn again(disk: SimDisk) -> (SimDisk, Rig) {
+pub fn again(disk: SimDisk) -> (SimDisk, Rig) {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     (disk, Rig::open(&shared).unwrap())
 }
 
-fn read(rig: &Rig, name: &str) -> Read {
+pub fn read(rig: &Rig, name: &str) -> Read {
     let id = rig.writers[name].id;
     read_all(&*rig.disk, &rig.layout, &rig.log.state, id).unwrap()
 }
 
 /// Ten frames of two records; the first six were synced.
-fn half_synced(claim: bool) -> (SimDisk, Rig) {
+pub fn half_synced(claim: bool) -> (SimDisk, Rig) {
     let (sim, disk) = sim();
     let mut rig = Rig::open(&disk).unwrap();
     rig.create("a").unwrap();
@@ -277,8 +277,8 @@ fn a_footer_claims_its_watermark() {
     assert_eq!(rig.stream("a").next, Offset(20));
 }
 
-#[test]
-fn large_tails_are_copied_to_as_many_segments_as_they_need() {
+/// Eight unsealed segments of which nothing was synced: 320 records.
+pub fn large_tail() -> (SimDisk, Rig) {
     let (sim, disk) = sim();
     let mut rig = Rig::open(&disk).unwrap();
     rig.create("a").unwrap();
@@ -288,6 +288,12 @@ fn large_tails_are_copied_to_as_many_segments_as_they_need() {
         }
         rig.roll("a", Seal::Nothing).unwrap();
     }
+    (sim, rig)
+}
+
+#[test]
+fn large_tails_are_copied_to_as_many_segments_as_they_need() {
+    let (sim, rig) = large_tail();
     drop(rig);
     let (sim, rig) = again(sim.crash_process());
     assert!(
@@ -309,7 +315,7 @@ fn bytes_behind_a_closed_end_are_neither_read_nor_believed() {
     let id = rig.writers["a"].id;
     let poisoned = rig.writers.get_mut("a").unwrap().active.take().unwrap();
     // Something in it claims more than there will ever be.
-    let liar = crate::rig::frame("a", 20, 1, 20, poisoned.salt);
+    let liar = crate::rig::frame(20, &["liar".to_owned()], 20, poisoned.salt);
     poisoned.file.write_at(&liar.bytes, poisoned.pos).unwrap();
     rig.ahead("a").unwrap();
     let closed = Entry::Closed {

@@ -5,194 +5,22 @@ use std::sync::Arc;
 use futures::FutureExt;
 use tempfile::TempDir;
 use tierlog_storage::{
-    Epoch, Incarnation, Offset, SegmentNo, StreamId,
-    claims::Claim,
+    Offset, SegmentNo, StreamId,
     disk::{Disk, RealDisk},
     layout::Layout,
-    manifest::{Entry, ManifestOptions, SealedFacts},
-    recovery::{OpenOptions, OpenedLog, open_log},
-    segment::create_segment,
+    manifest::Entry,
 };
 
-use super::kit::{Writing, assert_usual, drain, following, salt, small};
+use super::{
+    kit::{assert_usual, drain, following, small},
+    owner::Owner,
+};
 use crate::{
     error::Error,
     exec::ThreadPool,
     read::{Attached, From, Reader, ReaderOptions},
     stream::shared::StreamShared,
 };
-
-/// The process that owns the log.
-struct Owner {
-    layout: Layout,
-    log: OpenedLog,
-    stream: StreamId,
-    life: u64,
-    next_segment: u64,
-    active: Option<Writing>,
-}
-
-impl Owner {
-    fn create(dir: &TempDir) -> Self {
-        let mut owner = Self::open(dir);
-        owner.add_stream("s");
-        owner
-    }
-
-    fn open(dir: &TempDir) -> Self {
-        let layout = Layout::new(dir.path().join("log"));
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let manifest = ManifestOptions {
-            chunk_size: 16 << 10,
-            ..ManifestOptions::default()
-        };
-        let options = OpenOptions {
-            manifest,
-            create: true,
-            now_ns: 1,
-            claim_slots: 16,
-        };
-        let log = open_log(&disk, &layout, &options).unwrap();
-        let (stream, life, next_segment) = match log.state.streams.first_key_value() {
-            Some((id, state)) => (*id, state.incarnation.0, state.next_segment.0),
-            None => (StreamId::generate(), 1, 0),
-        };
-        Self {
-            layout,
-            log,
-            stream,
-            life,
-            next_segment,
-            active: None,
-        }
-    }
-
-    fn add_stream(&mut self, name: &str) {
-        let (stream, name) = (self.stream, name.to_owned());
-        self.commit(vec![Entry::StreamCreated {
-            stream,
-            name,
-            created_ns: 1,
-        }]);
-    }
-
-    fn commit(&mut self, entries: Vec<Entry>) {
-        let done = self
-            .log
-            .manifest
-            .commit(&[entries], &mut self.log.state)
-            .unwrap();
-        assert!(done.iter().all(Result::is_ok), "{done:?}");
-    }
-
-    fn created(&self, no: u64) -> Entry {
-        Entry::SegmentCreated {
-            stream: self.stream,
-            segment: SegmentNo(no),
-            salt: salt(no),
-            capacity: 1 << 20,
-            epoch: self.log.state.epoch,
-            incarnation: Incarnation(self.life),
-        }
-    }
-
-    /// A new active segment.
-    fn begin(&mut self, base: u64) {
-        let no = self.next_segment;
-        self.next_segment += 1;
-        let file = create_segment(
-            &RealDisk,
-            &self.layout,
-            self.stream,
-            SegmentNo(no),
-            64 << 10,
-        )
-        .unwrap();
-        self.commit(vec![self.created(no)]);
-        let (log, seq) = (self.log.log, self.log.state.seq.0);
-        self.active = Some(Writing::in_file(file, log, self.stream, no, base, seq));
-    }
-
-    fn active(&mut self) -> &mut Writing {
-        self.active.as_mut().unwrap()
-    }
-
-    fn write(&mut self, to: u64) {
-        self.active().fill(to, 7);
-    }
-
-    fn claim(&self, durable: u64) {
-        let claim = Claim {
-            stream: self.stream,
-            epoch: self.log.state.epoch,
-            incarnation: Incarnation(self.life),
-            durable: Offset(durable),
-        };
-        self.log.claims.put(0, &claim).unwrap();
-    }
-
-    /// Writes and claims.
-    fn append(&mut self, to: u64) {
-        self.write(to);
-        self.claim(to);
-    }
-
-    fn seal(&mut self) {
-        let writing = self.active.take().unwrap();
-        let facts = writing.seal();
-        let SealedFacts {
-            base,
-            end,
-            data_end,
-            file_len,
-            first_ts,
-            last_ts,
-            ext,
-            digest,
-            ..
-        } = facts;
-        let (stream, segment, flush_failed) = (self.stream, writing.no, false);
-        self.commit(vec![Entry::Sealed {
-            stream,
-            segment,
-            base,
-            end,
-            data_end,
-            file_len,
-            first_ts,
-            last_ts,
-            ext,
-            digest,
-            flush_failed,
-        }]);
-        self.begin(end.0);
-    }
-
-    /// Cuts the active segment at the nth frame.
-    fn truncate(&mut self, nth: usize) -> u64 {
-        let writing = self.active.take().unwrap();
-        let (end_byte, end) = writing.frames[nth];
-        self.life += 1;
-        let (stream, segment, incarnation) = (self.stream, writing.no, Incarnation(self.life));
-        let (base, end_at) = (writing.base, Offset(end));
-        self.commit(vec![
-            Entry::TruncatedAfter {
-                stream,
-                end: end_at,
-                incarnation,
-            },
-            Entry::Closed {
-                stream,
-                segment,
-                base,
-                end: end_at,
-                end_byte,
-            },
-        ]);
-        self.begin(end);
-        end
-    }
-}
 
 async fn attach(owner_layout: &Layout) -> Attached {
     let executor = Arc::new(ThreadPool::start(2, 64).unwrap());
@@ -315,6 +143,51 @@ async fn trims_and_truncations_by_the_owner_are_told() {
         "{error}"
     );
     assert_eq!(all(&view).await, 120);
+}
+
+/// The owner trims and removes the files; the reader has not heard of it and finds none. That is no
+/// damage.
+#[tokio::test]
+async fn files_that_the_owner_has_dropped_are_trimmed_and_not_damaged() {
+    let dir = TempDir::new().unwrap();
+    let mut owner = Owner::create(&dir);
+    owner.begin(0);
+    for to in [70, 140, 210] {
+        owner.append(to);
+        owner.seal();
+    }
+    let view = attach(&owner.layout).await;
+    let stream = view.stream("s").unwrap();
+    let mut reader = reader(&view, &stream, ReaderOptions::default()).await;
+    assert!(reader.next_batch(3).await.unwrap().len() == 3);
+    owner.commit(vec![Entry::Trimmed {
+        stream: owner.stream,
+        start: Offset(140),
+    }]);
+    for no in 0..2 {
+        RealDisk
+            .remove(&owner.layout.segment(owner.stream, SegmentNo(no)))
+            .unwrap();
+    }
+    view.context()
+        .files
+        .forget(stream.id, &[SegmentNo(0), SegmentNo(1)]);
+    // It keeps what it needs even when the view it came from is gone.
+    drop(view);
+    reader.seek(Offset(75));
+    let error = reader.next_batch(100).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Trimmed {
+                asked: Offset(75),
+                start: Offset(140)
+            }
+        ),
+        "{error}"
+    );
+    reader.seek(Offset(140));
+    assert_usual(&drain(&mut reader).await, 140);
 }
 
 #[tokio::test]
@@ -472,5 +345,4 @@ async fn a_claim_that_can_never_be_met_is_told_as_damage_and_not_waited_for() {
         }
         other => panic!("not damage: {other:?}"),
     }
-    assert_eq!(Epoch(1), owner.log.state.epoch);
 }

@@ -5,5 +5,6 @@ mod cancel;
 mod damage;
 mod kit;
 mod moving;
+mod owner;
 mod scan;
 mod start;

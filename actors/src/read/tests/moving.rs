@@ -7,6 +7,7 @@ use tierlog_storage::{Incarnation, Offset, segment::NewRecord};
 use super::kit::{Rig, Stepper, assert_usual, drain, following, small, written_level};
 use crate::{
     error::Error,
+    exec::ThreadPool,
     kind::Kind,
     read::{From, ReadLimits, ReaderOptions, TryRead},
     stream::shared::LifeChange,
@@ -59,21 +60,22 @@ async fn a_trim_wakes_a_follower_at_the_end_of_what_is_gone() {
 
 /// Records 0..100, then a truncation at 60 and other records in their place.
 fn truncate_at_60(rig: &Rig) {
-    rig.stream.tail.clear();
-    rig.stream
-        .begin_life(Incarnation(2), Offset(60), LifeChange::Truncated);
     let mut kept = rig.begin(7, 0);
     kept.fill(60, 12);
     let mut fresh = rig.begin(8, 60);
+    rig.stream
+        .begin_life_with(Incarnation(2), Offset(60), LifeChange::Truncated, || {
+            rig.stream.tail.clear();
+            rig.stream.segments.update(|map| {
+                map.clear();
+                map.insert(0, Arc::new(kept.closed()));
+            });
+        });
     let others = (0..20)
         .map(|n| (9_000, NewRecord::new(format!("other {n}"))))
         .collect();
     let frame = fresh.frame_of(others);
-    rig.stream.segments.update(|map| {
-        map.clear();
-        map.insert(0, Arc::new(kept.closed()));
-        map.insert(60, Arc::new(fresh.active()));
-    });
+    rig.put(fresh.active());
     rig.stream.tail.push(&frame);
     rig.durable(80);
 }
@@ -220,6 +222,109 @@ fn a_bad_frame_that_a_rewrite_has_moved_is_found_again() {
     }
     assert_usual(&records, 20);
     assert_eq!(records.len(), 20);
+}
+
+/// The sync of written records failed: for a moment no segment holds them, until they are in the
+/// fresh one. Who reads what is written waits for that; it is neither damage nor an end.
+#[tokio::test]
+async fn written_records_that_are_being_rewritten_are_waited_for() {
+    let rig = Rig::new(small());
+    let mut poisoned = rig.begin(0, 0);
+    poisoned.fill(40, 10);
+    rig.put(poisoned.closed_at(20, poisoned.frames[2].0));
+    rig.durable(20);
+    rig.written(40);
+    let mut reader = rig.reader(From::Offset(Offset(20)), written_level()).await;
+    {
+        let mut waiting = std::pin::pin!(reader.next_batch(100));
+        assert!(futures::poll!(waiting.as_mut()).is_pending());
+        rig.put(rig.begin(1, 20).fill(40, 10).active());
+        rig.durable(40);
+        assert_usual(&waiting.await.unwrap(), 20);
+    }
+    let rig = Rig::new(small());
+    rig.put(rig.begin(0, 0).fill(20, 10).closed());
+    rig.durable(20);
+    rig.written(40);
+    let mut reader = rig.reader(From::Offset(Offset(20)), written_level()).await;
+    let mut waiting = std::pin::pin!(reader.next_batch(100));
+    assert!(futures::poll!(waiting.as_mut()).is_pending());
+    rig.stream.shut(Error::StreamFailed {
+        why: "the repair failed, too".into(),
+    });
+    assert!(matches!(waiting.await, Err(Error::StreamFailed { .. })));
+}
+
+/// Truncations and appends as fast as they go, in another thread: what a reader gets are records of
+/// one life up to a cut, or `Truncated`; never damage, never a record of an older life behind one
+/// of a newer.
+#[test]
+fn readers_beside_many_truncations_see_prefixes_and_no_damage() {
+    let executor = Arc::new(ThreadPool::start(2, 64).unwrap());
+    let rig = Rig::on(
+        ReadLimits {
+            cache: 1 << 20,
+            ..small()
+        },
+        executor,
+        4_000,
+    );
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut end = 0;
+            for life in 2..400_u64 {
+                let mut writing = rig.begin(life, end);
+                for _ in 0..4 {
+                    let records = (0..5).map(|_| (life, NewRecord::new("x").ext_id(life)));
+                    let frame = writing.frame_of(records.collect());
+                    rig.stream.tail.push(&frame);
+                }
+                let segment = rig.put(writing.active());
+                rig.durable(writing.end);
+                let keep = life as usize % 4;
+                let (end_byte, cut) = writing.frames[keep];
+                end = cut;
+                let change = LifeChange::Truncated;
+                rig.stream
+                    .begin_life_with(Incarnation(life), Offset(cut), change, || {
+                        rig.stream.tail.clear();
+                        rig.stream.segments.update(|map| {
+                            map.remove(&segment.base.get());
+                            if segment.base < Offset(cut) {
+                                let closed = writing.closed_at(cut, end_byte);
+                                map.insert(segment.base.get(), Arc::new(closed));
+                            }
+                        });
+                    });
+            }
+            done.store(true, std::sync::atomic::Ordering::SeqCst);
+        });
+        for batch in [1, 3, 100] {
+            let (rig, done) = (&rig, &done);
+            scope.spawn(move || {
+                let options = ReaderOptions::default();
+                let mut reader = futures::executor::block_on(rig.reader(From::Earliest, options));
+                let mut last = 0;
+                while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                    match futures::executor::block_on(reader.next_batch(batch)) {
+                        Ok(records) => {
+                            for record in records {
+                                let life = record.ext_id.unwrap();
+                                assert!(life >= last, "life {life} behind {last}");
+                                last = life;
+                            }
+                        }
+                        Err(Error::Truncated { end, position }) => {
+                            assert!(end < position);
+                            (last, _) = (0, reader.seek(end));
+                        }
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+        }
+    });
 }
 
 #[tokio::test]

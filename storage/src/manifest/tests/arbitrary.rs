@@ -283,19 +283,7 @@ pub(super) fn entry_for(state: &ManifestState, (kind, who, which, n): Step) -> E
             created_ns: n,
         };
     };
-    let base = known.next;
-    let end = base.plus(n % 50);
-    let facts = SealedFacts {
-        base,
-        end,
-        data_end: n,
-        file_len: n + 100,
-        first_ts: n,
-        last_ts: n + 1,
-        ext: (n % 2 == 0).then_some((n, n + 3)),
-        digest: n,
-        flush_failed: n % 3 == 0,
-    };
+    let (base, end) = (known.next, known.next.plus(n % 50));
     let incarnation = Incarnation(known.incarnation.0 + n % 2);
     match kind % 20 {
         0..5 => Entry::SegmentCreated {
@@ -313,7 +301,7 @@ pub(super) fn entry_for(state: &ManifestState, (kind, who, which, n): Step) -> E
             end,
             end_byte: n,
         },
-        6..9 => sealed(stream, segment, facts),
+        6..9 => sealed(stream, segment, facts_for(base, end, n)),
         9 => Entry::Trimmed {
             stream,
             start: known.start.plus(n % 60),
@@ -332,6 +320,16 @@ pub(super) fn entry_for(state: &ManifestState, (kind, who, which, n): Step) -> E
             clean: n % 2 == 0,
         },
         12 => Entry::Removed { stream, segment },
+        13..19 => copies_entry(stream, segment, kind % 20, n),
+        _ => Entry::Epoch {
+            epoch: Epoch(state.epoch.0 + n % 2),
+            opened_ns: n,
+        },
+    }
+}
+
+fn copies_entry(stream: StreamId, segment: SegmentNo, kind: u8, n: u64) -> Entry {
+    match kind {
         13 => Entry::Warmed {
             stream,
             segment,
@@ -348,16 +346,26 @@ pub(super) fn entry_for(state: &ManifestState, (kind, who, which, n): Step) -> E
         15 => Entry::HotDropped { stream, segment },
         16 => Entry::ColdDropped { stream, segment },
         17 => Entry::ColdDeleted { stream, segment },
-        18 => Entry::UploadStarted {
+        _ => Entry::UploadStarted {
             stream,
             segment,
             key: format!("key {n}"),
             upload_id: format!("id {n}"),
         },
-        _ => Entry::Epoch {
-            epoch: Epoch(state.epoch.0 + n % 2),
-            opened_ns: n,
-        },
+    }
+}
+
+fn facts_for(base: Offset, end: Offset, n: u64) -> SealedFacts {
+    SealedFacts {
+        base,
+        end,
+        data_end: n,
+        file_len: n + 100,
+        first_ts: n,
+        last_ts: n + 1,
+        ext: n.is_multiple_of(2).then_some((n, n + 3)),
+        digest: n,
+        flush_failed: n.is_multiple_of(3),
     }
 }
 

@@ -415,3 +415,17 @@ fn damage_behind_final_segments_finds_an_owner() {
     assert_eq!(ranges(&decision), [(1, 0, 4), (3, 9, 12)]);
     assert_eq!(lost(&decision), [(0, 4), (9, 12)]);
 }
+
+#[test]
+fn an_unsealed_segment_that_was_trimmed_whole_is_removed() {
+    let decision = decide_tail(&TailInput {
+        base: None,
+        start: Offset(6),
+        scans: &[good(1, 0, 4), good(2, 4, 9)],
+        finals: &[],
+        claimed: Offset(9),
+    });
+    assert_eq!(ranges(&decision), [(2, 4, 9)]);
+    assert_eq!(decision.blank, [SegmentNo(1)]);
+    assert_eq!(decision.set_aside, []);
+}

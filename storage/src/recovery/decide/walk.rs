@@ -256,19 +256,23 @@ impl<'a> Walk<'a> {
     pub(super) fn decision(mut self) -> TailDecision {
         self.end_of_tail();
         let bounds = self.bounds();
-        let mut keep = Vec::new();
+        let (mut keep, mut trimmed) = (Vec::new(), Vec::new());
         for (i, bound) in bounds.iter().enumerate() {
             let Some(at) = bound.scan else { continue };
             let end = bounds.get(i + 1).map_or(self.next, |behind| behind.base);
-            if let Some(kept) = self.kept(at, bound.base, end) {
-                keep.push(kept);
+            match self.kept(at, bound.base, end) {
+                // Trimmed while it was unsealed; final segments were removed by the trim itself.
+                Some(kept) if kept.end <= self.input.start => trimmed.push(kept.no),
+                Some(kept) => keep.push(kept),
+                None => {}
             }
         }
         self.report_missing_files();
         let is_kept = |no| keep.iter().any(|kept: &KeptSegment| kept.no == no);
         let empty = || self.input.scans.iter().filter(|s| !is_kept(s.no));
         let before_cut = |no| self.cut.is_none_or(|cut| no < cut.segment);
-        let strange = |s: &&SegmentScan| has_bytes(s) && before_cut(s.no);
+        let strange =
+            |s: &&SegmentScan| has_bytes(s) && before_cut(s.no) && !trimmed.contains(&s.no);
         let blank = empty().map(|s| s.no).collect();
         let set_aside = empty().filter(strange).map(|s| s.no).collect();
         TailDecision {

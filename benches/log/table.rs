@@ -1,0 +1,82 @@
+//! Rounds, medians and ratios.
+
+/// One contestant's figures over the rounds.
+pub struct Row {
+    /// Who, and what it waited for.
+    pub name: String,
+    /// One figure a round.
+    pub figures: Vec<f64>,
+}
+
+impl Row {
+    fn median(&self) -> f64 {
+        let mut sorted = self.figures.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted[sorted.len() / 2]
+    }
+}
+
+/// A contestant: its name, and what gives its figure for one round.
+pub type Contestant<'a> = (String, Box<dyn FnMut() -> f64 + 'a>);
+
+/// Lets the contestants take turns and prints what came of it. Ratios are to the first one.
+pub fn compete(
+    title: &str,
+    unit: &str,
+    rounds: usize,
+    contestants: Vec<Contestant<'_>>,
+) -> Vec<Row> {
+    let (mut rows, mut runs): (Vec<Row>, Vec<_>) = contestants
+        .into_iter()
+        .map(|(name, run)| {
+            (
+                Row {
+                    name,
+                    figures: Vec::new(),
+                },
+                run,
+            )
+        })
+        .unzip();
+    for _ in 0..rounds {
+        for (row, run) in rows.iter_mut().zip(&mut runs) {
+            row.figures.push(run());
+        }
+    }
+    print(title, unit, &rows);
+    rows
+}
+
+/// Prints a table.
+pub fn print(title: &str, unit: &str, rows: &[Row]) {
+    println!(
+        "\n{title} ({unit}; median, lowest to highest of {} rounds)",
+        rows[0].figures.len()
+    );
+    let first = rows[0].median();
+    for row in rows {
+        let (low, high) = row
+            .figures
+            .iter()
+            .fold((f64::MAX, f64::MIN), |(low, high), f| {
+                (low.min(*f), high.max(*f))
+            });
+        let median = row.median();
+        println!(
+            "  {:<52} {:>12} {:>12} to {:<12} {:>7.2} x",
+            row.name,
+            show(median),
+            show(low),
+            show(high),
+            median / first
+        );
+    }
+}
+
+fn show(figure: f64) -> String {
+    match figure {
+        f if f >= 1e6 => format!("{:.2} M", f / 1e6),
+        f if f >= 1e4 => format!("{:.1} k", f / 1e3),
+        f => format!("{f:.2}"),
+    }
+}
