@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tierlog_storage::{
     Offset, SegmentNo,
-    segment::{Block, Frame, FrameHead, Record, RecordRef, Records},
+    segment::{Block, Frame, FrameFault, FrameHead, Record, RecordRef, Records},
 };
 
 /// Checked frames, back to back, and the place in them.
@@ -32,6 +32,55 @@ pub(super) struct Fault {
     /// The segment and the bytes; nothing where the frame came out of memory.
     pub(super) home: Option<(SegmentNo, (u64, u64))>,
     pub(super) what: String,
+}
+
+/// What came of one step in a frame.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// The record at the position was taken.
+    Took,
+    /// Another record stands there; it was not taken.
+    Sparse(Offset),
+    /// The frame can't be read.
+    Bad(FrameFault),
+    /// The frame is at its end.
+    End,
+}
+
+/// Hands the next record to `keep`, if it is the one at `position`.
+#[inline]
+pub(super) fn take_shared(
+    records: &mut Records,
+    position: Offset,
+    keep: impl FnOnce(Record),
+) -> Step {
+    match records.next() {
+        Some(Ok(record)) if record.offset == position => {
+            keep(record);
+            Step::Took
+        }
+        Some(Ok(record)) => Step::Sparse(record.offset),
+        Some(Err(fault)) => Step::Bad(fault),
+        None => Step::End,
+    }
+}
+
+/// Shows the next record to `see`, if it is the one at `position`.
+#[inline]
+pub(super) fn take_borrowed(
+    records: &mut Records,
+    position: Offset,
+    see: impl FnOnce(RecordRef<'_>),
+) -> Step {
+    match records.next_ref() {
+        Some(Ok(record)) if record.offset == position => {
+            see(record);
+            Step::Took
+        }
+        Some(Ok(record)) => Step::Sparse(record.offset),
+        Some(Err(fault)) => Step::Bad(fault),
+        None => Step::End,
+    }
 }
 
 impl Chunk {
@@ -71,50 +120,48 @@ impl Chunk {
         (self.at, self.frame) = (0, None);
     }
 
-    /// The record at `position`, which is below the limit and not behind what was read.
+    /// Takes the records from `position` on, up to `end`, which is not beyond the limit. Gives the
+    /// position behind the last one taken, and what stopped it before `end`.
     #[inline]
-    pub(super) fn next(&mut self, position: Offset) -> Result<Record, Fault> {
-        loop {
-            if let Some(records) = &mut self.frame {
-                match records.next() {
-                    Some(Ok(record)) if record.offset == position => return Ok(record),
-                    Some(Ok(record)) => return Err(self.sparse(position, record.offset)),
-                    Some(Err(fault)) => return Err(self.fault(fault.to_string())),
-                    None => self.frame = None,
-                }
-            }
-            self.open_frame(position)?;
-        }
-    }
-
-    /// Shows the record at `position` without taking shared ownership of its bytes.
-    #[inline]
-    pub(super) fn visit(
+    pub(super) fn take(
         &mut self,
-        position: Offset,
-        see: &mut impl FnMut(RecordRef<'_>),
-    ) -> Result<(), Fault> {
-        loop {
-            if let Some(records) = &mut self.frame {
-                match records.next_ref() {
-                    Some(Ok(record)) if record.offset == position => {
-                        see(record);
-                        return Ok(());
-                    }
-                    Some(Ok(record)) => {
-                        let found = record.offset;
-                        return Err(self.sparse(position, found));
-                    }
-                    Some(Err(fault)) => return Err(self.fault(fault.to_string())),
-                    None => self.frame = None,
+        mut position: Offset,
+        end: Offset,
+        mut step: impl FnMut(&mut Records, Offset) -> Step,
+    ) -> (Offset, Option<Box<Fault>>) {
+        while position < end {
+            let Some(records) = &mut self.frame else {
+                if let Err(fault) = self.open_frame(position) {
+                    return (position, Some(fault));
                 }
-            }
-            self.open_frame(position)?;
+                continue;
+            };
+            let stopped = loop {
+                if position == end {
+                    return (position, None);
+                }
+                match step(records, position) {
+                    Step::Took => position = Offset(position.0 + 1),
+                    stopped => break stopped,
+                }
+            };
+            let fault = match stopped {
+                Step::Took | Step::End => {
+                    self.frame = None;
+                    continue;
+                }
+                Step::Sparse(found) => {
+                    format!("record {found} stands where record {position} should be")
+                }
+                Step::Bad(fault) => fault.to_string(),
+            };
+            return (position, Some(self.fault(fault)));
         }
+        (position, None)
     }
 
     /// Opens the frame that holds `position`, the next one or one behind it.
-    fn open_frame(&mut self, position: Offset) -> Result<(), Fault> {
+    fn open_frame(&mut self, position: Offset) -> Result<(), Box<Fault>> {
         loop {
             let rest = self.bytes.get(self.at..).unwrap_or_default();
             let head = FrameHead::parse(rest).filter(|head| head.total_len() <= rest.len());
@@ -139,23 +186,16 @@ impl Chunk {
     }
 
     #[cold]
-    fn sparse(&mut self, expected: Offset, found: Offset) -> Fault {
-        self.fault(format!(
-            "record {found} stands where record {expected} should be"
-        ))
-    }
-
-    #[cold]
-    fn fault(&mut self, what: String) -> Fault {
+    fn fault(&mut self, what: String) -> Box<Fault> {
         self.frame = None;
         let home = self.home.map(|(no, pos)| {
             let (from, to) = self.span_bytes;
             (no, (pos + from as u64, pos + to as u64))
         });
-        Fault {
+        Box::new(Fault {
             span: self.span,
             home,
             what,
-        }
+        })
     }
 }

@@ -10,11 +10,11 @@ use std::{
 
 use tierlog_storage::{
     Damage, Offset, SegmentNo,
-    segment::{Record, RecordRef},
+    segment::{Record, RecordRef, Records},
 };
 
 use super::{
-    chunk::{Chunk, Fault},
+    chunk::{Chunk, Fault, Step, take_borrowed, take_shared},
     fetch::{Flight, Spot},
     resolve::{Filter, From},
     source::{Closing, ReadContext},
@@ -247,12 +247,16 @@ impl Reader {
             let Some(chunk) = &mut self.chunk else {
                 continue;
             };
-            match chunk.next(self.position) {
-                Ok(record) => {
-                    self.position = self.position.plus(1);
-                    return Poll::Ready(Ok(Some(record)));
-                }
-                Err(fault) => self.note_fault(fault),
+            let (position, mut taken) = (self.position, None);
+            let (reached, fault) = chunk.take(position, position.plus(1), |records, at| {
+                take_shared(records, at, |record| taken = Some(record))
+            });
+            self.position = reached;
+            if let Some(fault) = fault {
+                self.note_fault(*fault);
+            }
+            if let Some(record) = taken {
+                return Poll::Ready(Ok(Some(record)));
             }
         }
     }
@@ -263,8 +267,8 @@ impl Reader {
         records: &mut Vec<Record>,
         max: usize,
     ) -> Poll<Result<usize, Error>> {
-        self.poll_many(cx, max, |chunk, position| {
-            chunk.next(position).map(|record| records.push(record))
+        self.poll_many(cx, max, |records_of, position| {
+            take_shared(records_of, position, |record| records.push(record))
         })
     }
 
@@ -274,7 +278,9 @@ impl Reader {
         max: usize,
         see: &mut impl FnMut(RecordRef<'_>),
     ) -> Poll<Result<usize, Error>> {
-        self.poll_many(cx, max, |chunk, position| chunk.visit(position, &mut *see))
+        self.poll_many(cx, max, |records, position| {
+            take_borrowed(records, position, &mut *see)
+        })
     }
 
     /// Takes up to `max` records by `take`. What stops it behind the first one is left for the
@@ -283,7 +289,7 @@ impl Reader {
         &mut self,
         cx: &mut Context<'_>,
         max: usize,
-        mut take: impl FnMut(&mut Chunk, Offset) -> Result<(), Fault>,
+        mut take: impl FnMut(&mut Records, Offset) -> Step,
     ) -> Poll<Result<usize, Error>> {
         let mut taken = 0;
         while taken < max {
@@ -302,18 +308,11 @@ impl Reader {
             };
             let most = chunk.limit.since(self.position).min((max - taken) as u64);
             let end = self.position.plus(most);
-            let fault = loop {
-                if self.position == end {
-                    break None;
-                }
-                if let Err(fault) = take(chunk, self.position) {
-                    break Some(fault);
-                }
-                self.position = Offset(self.position.0 + 1);
-                taken += 1;
-            };
+            let (reached, fault) = chunk.take(self.position, end, &mut take);
+            taken += reached.since(self.position) as usize;
+            self.position = reached;
             if let Some(fault) = fault {
-                self.note_fault(fault);
+                self.note_fault(*fault);
             }
         }
         Poll::Ready(Ok(taken))
@@ -328,10 +327,12 @@ impl Reader {
             return false;
         };
         while self.position < chunk.limit {
-            let mut wanted = false;
-            let seen = chunk.visit(self.position, &mut |record| wanted = filter.wants(&record));
-            if let Err(fault) = seen {
-                self.note_fault(fault);
+            let (position, mut wanted) = (self.position, false);
+            let (_, fault) = chunk.take(position, position.plus(1), |records, at| {
+                take_borrowed(records, at, |record| wanted = filter.wants(&record))
+            });
+            if let Some(fault) = fault {
+                self.note_fault(*fault);
                 return false;
             }
             if wanted {
@@ -340,7 +341,7 @@ impl Reader {
                 chunk.rewind();
                 return true;
             }
-            self.position = self.position.plus(1);
+            self.position = position.plus(1);
         }
         false
     }

@@ -126,6 +126,31 @@ async fn a_reader_before_a_cut_never_gives_out_what_was_cut_off() {
     }
 }
 
+/// The kept part stays where it is, in a segment that ends earlier now. Blocks of it that were cached
+/// before the cut reach beyond that end.
+#[tokio::test]
+async fn blocks_cached_before_a_cut_are_read_up_to_the_new_end_only() {
+    let rig = Rig::new(ReadLimits::default());
+    let mut cut = rig.begin(0, 0);
+    rig.put(cut.fill(100, 10).active());
+    rig.durable(100);
+    let mut before = rig.reader(From::Earliest, ReaderOptions::default()).await;
+    assert_eq!(drain(&mut before).await.len(), 100);
+    rig.stream
+        .begin_life_with(Incarnation(2), Offset(60), LifeChange::Truncated, || {
+            rig.put(cut.closed_at(60, cut.frames[6].0));
+        });
+    let mut fresh = rig.begin(1, 60);
+    fresh.frame_of((0..40).map(|_| (9_000, NewRecord::new("other"))).collect());
+    rig.put(fresh.active());
+    rig.durable(100);
+    let mut after = rig.reader(From::Earliest, ReaderOptions::default()).await;
+    let records = drain(&mut after).await;
+    assert_usual(&records[..60], 0);
+    assert_eq!(records.len(), 100);
+    assert!(records[60..].iter().all(|record| record.payload == "other"));
+}
+
 #[tokio::test]
 async fn a_waiting_follower_learns_of_a_cut() {
     let rig = Rig::new(small());
