@@ -346,7 +346,7 @@ impl Stream {
                         .await
                         .unwrap_or_else(|_| Err(self.shared.is_shut().unwrap_or_else(gone)));
                 }
-                Err(Refusal::WouldBlock(kind)) => self.ready_for(kind, 0).await,
+                Err(Refusal::WouldBlock(_)) => self.shared.ready_for_control().await,
                 Err(Refusal::Failed(error)) => return Err(error),
             }
         }
