@@ -53,7 +53,8 @@ pub struct Settings {
     /// A segment is sealed when its first record is this old; `None` is never.
     #[serde(with = "text")]
     pub segment_age: Option<Duration>,
-    /// The largest record that is taken: payload and key.
+    /// The largest record, or batch as a whole, that is taken, in bytes as encoded: payload, key and
+    /// up to 41 bytes a record.
     #[serde(with = "text")]
     pub max_record: Size,
     /// When what was appended is synced.
@@ -62,7 +63,8 @@ pub struct Settings {
     /// How sealed segments are read.
     #[serde(with = "text")]
     pub read: ReadMode,
-    /// Bytes that may be accepted and not yet durable, a stream. What is beyond is refused.
+    /// Bytes that may be accepted and not yet durable, over all streams; one stream gets half of it,
+    /// or room for one of the largest records if that is more. What is beyond is refused.
     #[serde(with = "text")]
     pub unsynced_bytes: Size,
     /// Messages that may wait for a stream's writer.
@@ -86,10 +88,11 @@ pub struct Settings {
     /// The manifest goes on in a new file, begun with a snapshot, when it has grown to this size.
     #[serde(with = "text")]
     pub manifest_rotate: Size,
-    /// Threads that write, sync and read.
+    /// Streams synced in parallel. So many threads and two more write and sync, and so many, but at
+    /// most four, read.
     #[serde(with = "text")]
     pub io_threads: usize,
-    /// Streams a log may have.
+    /// Streams that may be open at once. One that was opened stays so until the log is closed.
     #[serde(with = "text")]
     pub max_streams: usize,
     /// Requests that may wait for the flusher.
