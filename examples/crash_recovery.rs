@@ -34,7 +34,11 @@ async fn main() -> Result<(), Error> {
     let mut read = 0;
     while let Some(record) = reader.try_next().await? {
         assert_eq!(record.offset.get(), read, "no gap, no repeat");
-        assert_eq!(&record.payload[..], payload(read).as_bytes(), "nothing invented");
+        assert_eq!(
+            &record.payload[..],
+            payload(read).as_bytes(),
+            "nothing invented"
+        );
         read += 1;
     }
     println!("read {read} records back, in order");

@@ -26,7 +26,11 @@ async fn main() -> Result<(), Error> {
     // Somebody else's reader: no lock, no writes. It sees what is durable, by the claims file that
     // the owner leaves its durable ends in.
     let view = ReadOnly::attach(&data).await?;
-    let other = view.stream("lines")?.reader(From::Earliest).follow().await?;
+    let other = view
+        .stream("lines")?
+        .reader(From::Earliest)
+        .follow()
+        .await?;
 
     let own = tokio::spawn(count(own));
     let other = tokio::spawn(count(other));
@@ -34,7 +38,10 @@ async fn main() -> Result<(), Error> {
         lines.append(format!("line {n}")).await?;
     }
     println!("the owner's reader saw {}", own.await.expect("no panic")?);
-    println!("the attached reader saw {}", other.await.expect("no panic")?);
+    println!(
+        "the attached reader saw {}",
+        other.await.expect("no panic")?
+    );
 
     supervisor.shutdown(Duration::from_secs(10)).await?;
     Ok(())
