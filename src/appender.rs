@@ -150,7 +150,7 @@ impl Appender {
     /// A record that is larger than a buffer gets one of its own, up to the limit.
     fn check(&self, payload: &[u8]) -> Result<(), Error> {
         let limit = self.stream.shared().max_record();
-        let len = payload.len() + PER_RECORD;
+        let len = payload.len();
         if len > limit {
             Err(Error::RecordTooLarge { len, limit })
         } else {

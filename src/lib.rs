@@ -53,7 +53,7 @@ pub use tierlog_actors::{
 };
 pub use tierlog_storage::{
     Damage, Epoch, Incarnation, Offset, SegmentNo, StreamId,
-    manifest::Inspection as ManifestInspection,
+    manifest::{InspectedChunk, InspectedFile, Inspection as ManifestInspection},
     recovery::{RecoveryReport, StreamReport},
     segment::{NewRecord, Record},
 };

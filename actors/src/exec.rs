@@ -212,7 +212,7 @@ mod tests {
     fn a_full_queue_resolves_the_completion_instead_of_hanging() {
         let pool = pool();
         let running = Running::default();
-        let (go, gate) = std::sync::mpsc::channel::<()>();
+        let (go, gate) = std::sync::mpsc::sync_channel::<()>(1);
         let parked = run(&pool, Work::Write, &running, move || gate.recv().is_ok());
         let mut outcomes: Vec<_> = (0..8)
             .map(|n| run(&pool, Work::Write, &running, move || n))

@@ -11,6 +11,9 @@ use super::{FlushPolicy, Settings, SettingsError, Size, span};
 
 /// The largest record that the format can hold.
 const RECORD_LIMIT: Size = Size::mib(64);
+/// Records share frames of up to this size, and a frame lies in one segment: a smaller segment
+/// would wait for room that never comes.
+const FRAME: Size = Size::kib(64);
 /// What a segment takes besides its records: header, a frame's head, the record's own head, the
 /// footer with its index. 4 KiB is more than that for a segment of one record.
 const SEGMENT_OVERHEAD: Size = Size::kib(4);
@@ -71,10 +74,10 @@ fn sizes(s: &Settings) -> Result<(), SettingsError> {
     at_least(
         "segment_size",
         s.segment_size,
-        s.max_record.bytes() + SEGMENT_OVERHEAD.bytes(),
-        "so that a segment holds a record of `max_record`",
+        s.max_record.max(FRAME).bytes() + SEGMENT_OVERHEAD.bytes(),
+        "so that a segment holds a frame, and a record of `max_record`",
     )?;
-    within("segment_size", s.segment_size, Size::kib(4), SEGMENT_LIMIT)?;
+    within("segment_size", s.segment_size, FRAME, SEGMENT_LIMIT)?;
     at_least(
         "unsynced_bytes",
         s.unsynced_bytes,

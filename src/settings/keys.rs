@@ -47,10 +47,10 @@ table! {
     hot_budget = "unlimited", "disk that segments may take in all, or `unlimited`";
     segment_size = "64MiB", "a segment is sealed when it has grown to this size";
     segment_age = "never", "a segment is sealed when its first record is this old, or `never`";
-    max_record = "16MiB", "largest record or batch that is taken, as encoded (up to 64MiB)";
+    max_record = "16MiB", "largest record that is taken, payload and key, and largest batch (up to 64MiB)";
     flush = "always", "when to sync: `always`, `every 5ms`, `bytes 1MiB` or `manual`";
     read = "pread", "how sealed segments are read: `pread`, or `map` (a media error is a SIGBUS)";
-    unsynced_bytes = "64MiB", "bytes that may be accepted and not yet durable, half of them by one stream";
+    unsynced_bytes = "64MiB", "bytes accepted and not yet durable, over all streams";
     lane_records = "8192", "messages that may wait for a stream's writer";
     tail_cache = "16MiB", "recent frames kept for readers at the tail";
     read_cache = "32MiB", "blocks kept for other readers";
@@ -59,7 +59,7 @@ table! {
     manifest_chunk = "256KiB", "size of a manifest chunk (16KiB to 1MiB, whole pages of 4KiB)";
     manifest_rotate = "4MiB", "the manifest goes on in a new file at this size";
     io_threads = "4", "streams synced in parallel; the number of threads follows from it";
-    max_streams = "4096", "streams that may be open at once";
+    max_streams = "4096", "streams open at once";
     flusher_queue = "1024", "requests that may wait for the flusher";
     coordinator_queue = "256", "requests that may wait for the coordinator";
     manifest_queue = "256", "commits that may wait for the manifest writer";

@@ -53,8 +53,8 @@ pub struct Settings {
     /// A segment is sealed when its first record is this old; `None` is never.
     #[serde(with = "text")]
     pub segment_age: Option<Duration>,
-    /// The largest record, or batch as a whole, that is taken, in bytes as encoded: payload, key and
-    /// up to 41 bytes a record.
+    /// The largest record that is taken: payload and key, in bytes. Of a batch as a whole: payloads,
+    /// keys, and up to 41 bytes a record.
     #[serde(with = "text")]
     pub max_record: Size,
     /// When what was appended is synced.

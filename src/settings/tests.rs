@@ -163,6 +163,11 @@ fn values_that_do_not_go_together_are_refused_with_the_bound() {
         (&[("max_record", "65MiB")][..], "max_record", "64MiB"),
         (&[("max_record", "0")], "max_record", "1"),
         (&[("segment_size", "16MiB")], "segment_size", "16388KiB"),
+        (
+            &[("segment_size", "64KiB"), ("max_record", "1KiB")],
+            "segment_size",
+            "68KiB",
+        ),
         (&[("segment_size", "17GiB")], "segment_size", "16GiB"),
         (&[("unsynced_bytes", "31MiB")], "unsynced_bytes", "32MiB"),
         (&[("hot_budget", "64MiB")], "hot_budget", "128MiB"),

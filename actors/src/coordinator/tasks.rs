@@ -8,7 +8,7 @@ use tierlog_storage::{
     error::StorageError,
     layout::Layout,
     manifest::{Entry, SealedFacts, SegmentStatus},
-    segment,
+    segment::{self, Latched},
 };
 
 use crate::{
@@ -67,35 +67,18 @@ pub async fn admit(tasks: Tasks, admit: Admit, guard: AdmissionGuard) -> Effect 
         done,
     } = admit;
     log.faults.at("coordinator.before_create").await;
-    let created = {
-        let job_log = Arc::clone(&log);
-        log.write_job(&running, move || {
-            segment::create_segment(job_log.disk.as_ref(), &job_log.layout, stream, no, allocate)
-        })
-        .await
-    };
-    let file = match created {
-        Ok(Ok(file)) => file,
-        Ok(Err(error)) if error.is_storage_full() => {
-            let _ = done.send(Err(AdmitError::Short(Kind::Admission)));
-            return Effect::DiskFull {
-                stream,
-                writer: nudge,
+    let file = match create(&log, &running, (stream, no), allocate).await {
+        Ok(file) => file,
+        Err(NotCreated { answer, disk }) => {
+            let _ = done.send(Err(answer));
+            return match disk {
+                DiskState::Fine => Effect::None,
+                DiskState::Full => Effect::DiskFull {
+                    stream,
+                    writer: nudge,
+                },
+                DiskState::Broken(error) => Effect::Broken(error),
             };
-        }
-        Ok(Err(error)) => {
-            let broken = is_dir_sync(&error, &log.layout, stream);
-            let error = Error::from(error);
-            let _ = done.send(Err(AdmitError::Failed(error.clone())));
-            return if broken {
-                Effect::Broken(error)
-            } else {
-                Effect::None
-            };
-        }
-        Err(died) => {
-            let _ = done.send(Err(AdmitError::Failed(Error::indeterminate(&died))));
-            return Effect::None;
         }
     };
     log.faults.at("coordinator.after_create").await;
@@ -134,6 +117,53 @@ pub async fn admit(tasks: Tasks, admit: Admit, guard: AdmissionGuard) -> Effect 
     // a blank segment.
     let _ = done.send(Ok(admitted));
     Effect::None
+}
+
+/// Why there is no segment: what its writer is told, and what it says of the disk.
+struct NotCreated {
+    answer: AdmitError,
+    disk: DiskState,
+}
+
+enum DiskState {
+    Fine,
+    Full,
+    /// A folder could not be synced.
+    Broken(Error),
+}
+
+async fn create(
+    log: &Arc<LogContext>,
+    running: &Running,
+    (stream, no): (StreamId, SegmentNo),
+    allocate: u64,
+) -> Result<Latched, NotCreated> {
+    let job_log = Arc::clone(log);
+    let created = log
+        .write_job(running, move || {
+            segment::create_segment(job_log.disk.as_ref(), &job_log.layout, stream, no, allocate)
+        })
+        .await;
+    let (answer, disk) = match created {
+        Ok(Ok(file)) => return Ok(file),
+        Ok(Err(error)) if error.is_storage_full() => {
+            (AdmitError::Short(Kind::Admission), DiskState::Full)
+        }
+        Ok(Err(error)) => {
+            let broken = is_dir_sync(&error, &log.layout, stream);
+            let error = Error::from(error);
+            let disk = match broken {
+                true => DiskState::Broken(error.clone()),
+                false => DiskState::Fine,
+            };
+            (AdmitError::Failed(error), disk)
+        }
+        Err(died) => {
+            let error = Error::indeterminate(&died);
+            (AdmitError::Failed(error), DiskState::Fine)
+        }
+    };
+    Err(NotCreated { answer, disk })
 }
 
 /// Says in the manifest that a segment is sealed, then shows it to readers as such.

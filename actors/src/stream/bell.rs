@@ -36,6 +36,7 @@ impl Bell {
     }
 
     /// Resolves once `condition` holds; it is checked at once and after each ring. Cancel-safe.
+    #[expect(clippy::manual_async_fn, reason = "the signature promises Send")]
     pub fn wait_until<'a>(
         &'a self,
         mut condition: impl FnMut() -> bool + Send + 'a,

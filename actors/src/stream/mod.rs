@@ -2,6 +2,8 @@
 
 pub mod bell;
 pub mod budget;
+mod door;
+mod lives;
 pub mod marks;
 pub mod segments;
 pub mod shared;

@@ -79,7 +79,7 @@ impl Segment {
                 end_byte,
             } => (SegmentKind::Closed, *base, *end, *end_byte),
             SegmentStatus::Sealed(facts) => (
-                SegmentKind::Sealed(facts.clone()),
+                SegmentKind::Sealed(*facts),
                 facts.base,
                 facts.end,
                 facts.data_end,
@@ -172,6 +172,10 @@ impl Segments {
     }
 
     /// How many there are.
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "nobody asks whether there are none"
+    )]
     pub fn len(&self) -> usize {
         self.read().len()
     }

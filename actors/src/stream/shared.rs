@@ -2,7 +2,7 @@
 //! every append goes.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -15,11 +15,16 @@ use tokio::sync::watch;
 
 use super::{
     bell::Bell,
-    budget::{Budget, Short},
+    budget::Budget,
+    door::Door,
     marks::{Level, Marks},
     segments::Segments,
     tail::{Tail, TailBudget},
     ticket::{Life, Ticket},
+};
+pub use super::{
+    door::{DoorLimits, IfOutcome, Refusal, Settled},
+    lives::{LifeChange, NextLife},
 };
 use crate::{
     error::Error,
@@ -29,9 +34,6 @@ use crate::{
 
 /// What each queued message costs beside its payload, in bytes.
 const MESSAGE_COST: usize = 128;
-
-/// How many truncations a stream remembers for readers that have not looked since.
-const REMEMBERED_CUTS: usize = 64;
 
 /// Where a stream stands. All but `incarnation` are in next-offset form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -48,96 +50,6 @@ pub struct Watermarks {
     pub next: Offset,
     /// The life of the tail.
     pub incarnation: Incarnation,
-}
-
-/// Why an append was refused at the door. Nothing happened.
-#[derive(Debug, Clone)]
-pub enum Refusal {
-    /// A resource is short.
-    WouldBlock(Kind),
-    /// It can't be appended.
-    Failed(Error),
-}
-
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::WouldBlock(kind) => Self::WouldBlock { kind },
-            Refusal::Failed(error) => error,
-        }
-    }
-}
-
-/// How an `append_if` came out at the door.
-#[derive(Debug)]
-pub enum IfOutcome {
-    /// Accepted.
-    Accepted(Ticket),
-    /// The stream is elsewhere: wait until `next` is durable in this life before saying so.
-    Elsewhere {
-        /// The next offset found.
-        next: Offset,
-        /// Tells when that is durable.
-        settled: Settled,
-        /// The record.
-        record: NewRecord,
-    },
-    /// Refused.
-    Refused(Refusal, NewRecord),
-}
-
-/// Whether a next offset that was found is durable.
-#[derive(Debug)]
-pub struct Settled {
-    life: Arc<Life>,
-    next: u64,
-}
-
-impl Settled {
-    /// Waits until everything below it is durable; false when it came to nothing, so that the
-    /// stream has to be looked at again.
-    pub async fn is_settled(self) -> bool {
-        match self.next.checked_sub(1) {
-            Some(last) => Ticket::new(self.life, last, 1).await.is_ok(),
-            None => true,
-        }
-    }
-}
-
-/// The door: offsets are given out and messages put on the lane under one lock, so that the order
-/// of the lane is the order of the offsets.
-#[derive(Debug)]
-struct Door {
-    /// The next offset to give out.
-    next: u64,
-    life: Arc<Life>,
-    /// Set while the writer can't take anything: what is short.
-    blocked: Option<Kind>,
-    /// A truncation or a restart is under way.
-    held_shut: bool,
-    /// Set for good: why everything is refused.
-    shut: Option<Error>,
-}
-
-impl Door {
-    fn refusal(&self) -> Option<Refusal> {
-        if let Some(error) = &self.shut {
-            return Some(Refusal::Failed(error.clone()));
-        }
-        if self.held_shut {
-            return Some(Refusal::WouldBlock(Kind::Admission));
-        }
-        self.blocked.map(Refusal::WouldBlock)
-    }
-}
-
-/// Limits of a stream's door.
-#[derive(Debug, Clone, Copy)]
-pub struct DoorLimits {
-    /// Messages on the lane.
-    pub lane: usize,
-    /// The largest record or batch, encoded.
-    pub max_record: usize,
 }
 
 /// A stream, as everybody but its writer sees it.
@@ -160,12 +72,12 @@ pub struct StreamShared {
     lane_in: flume::Sender<LaneMsg>,
     /// The other end, kept so that what lies on the lane of a dead writer can be resolved: flume
     /// drops nothing by itself when the last receiver goes.
-    lane_out: flume::Receiver<LaneMsg>,
+    pub(super) lane_out: flume::Receiver<LaneMsg>,
     start: AtomicU64,
     /// The number of the present life, for readers that look at it before each record.
-    life_number: AtomicU64,
+    pub(super) life_number: AtomicU64,
     watch: watch::Sender<Watermarks>,
-    cuts: Mutex<VecDeque<(Incarnation, Offset)>>,
+    pub(super) cuts: Mutex<VecDeque<(Incarnation, Offset)>>,
 }
 
 impl StreamShared {
@@ -220,7 +132,7 @@ impl StreamShared {
     /// # Errors
     /// The refusal, and the record.
     pub fn submit_one(&self, record: NewRecord) -> Result<Ticket, (Refusal, NewRecord)> {
-        if let Err(error) = self.check_len(record.encoded_len_max()) {
+        if let Err(error) = self.check_len(record.size()) {
             return Err((Refusal::Failed(error), record));
         }
         let cost = record.encoded_len_max() + MESSAGE_COST;
@@ -234,7 +146,7 @@ impl StreamShared {
 
     /// Takes one record if the next offset is `expected`.
     pub fn submit_if(&self, expected: Offset, record: NewRecord) -> IfOutcome {
-        if let Err(error) = self.check_len(record.encoded_len_max()) {
+        if let Err(error) = self.check_len(record.size()) {
             return IfOutcome::Refused(Refusal::Failed(error), record);
         }
         let cost = record.encoded_len_max() + MESSAGE_COST;
@@ -272,7 +184,11 @@ impl StreamShared {
             let what = "a batch needs at least one record".into();
             return Err((Refusal::Failed(Error::InvalidInput { what }), records));
         }
-        let len = records.iter().map(NewRecord::encoded_len_max).sum();
+        // A record alone counts what it holds; many of them also what a frame takes for each.
+        let len = match records.as_slice() {
+            [alone] => alone.size(),
+            many => many.iter().map(NewRecord::encoded_len_max).sum(),
+        };
         if let Err(error) = self.check_len(len) {
             return Err((Refusal::Failed(error), records));
         }
@@ -507,159 +423,6 @@ impl StreamShared {
         self.publish();
     }
 
-    /// What is accepted and not yet taken by the writer fails, together with `taken`, which the
-    /// writer had already drained; offsets from `from` on are given out anew.
-    ///
-    /// All of it happens behind the shut door, so that nothing can slip onto the lane in between
-    /// and be stranded there. `blocked` is what is short from now on.
-    pub fn fail_queued(
-        &self,
-        from: u64,
-        errors: Vec<(u64, Error)>,
-        taken: Vec<Append>,
-        next_life: NextLife,
-    ) {
-        let dropped = {
-            let mut door = self.lock();
-            let mut records = BTreeMap::new();
-            let mut controls = Vec::new();
-            for append in taken {
-                records.insert(append.first, append.what.into_records());
-            }
-            for message in self.lane_out.try_iter() {
-                match message {
-                    LaneMsg::Append(append) => {
-                        records.insert(append.first, append.what.into_records());
-                    }
-                    LaneMsg::Control(control) => controls.push(control),
-                }
-            }
-            door.life.end(errors, records);
-            door.next = from;
-            match next_life {
-                NextLife::Refuse(error) => {
-                    door.shut.get_or_insert(error);
-                }
-                NextLife::GoOn { blocked } => {
-                    let marks = Arc::clone(&door.life.marks);
-                    door.life = Life::new(door.life.number, marks);
-                    door.blocked = blocked;
-                }
-            }
-            controls
-        };
-        // Answer slots are dropped outside the lock: their askers learn that nothing was done.
-        drop(dropped);
-        self.bell.ring();
-        self.notify();
-    }
-
-    /// Holds the door shut while the stream is being recovered.
-    pub fn hold_shut(&self) {
-        self.lock().held_shut = true;
-    }
-
-    /// A new life begins, with everything below `end` durable; it ends the old one.
-    pub fn begin_life(&self, number: Incarnation, end: Offset, change: LifeChange<'_>) {
-        self.begin_life_with(number, end, change, || ());
-    }
-
-    /// As [`begin_life`](Self::begin_life), with the segments and the tail changed by `show` in the
-    /// same step, behind the door. Shown before, the cut would look like damage to a reader beyond
-    /// it; shown after, a reader of the new life would find the old segments. `show` must not come
-    /// back to the door: neither marks nor watermarks.
-    pub fn begin_life_with(
-        &self,
-        number: Incarnation,
-        end: Offset,
-        change: LifeChange<'_>,
-        show: impl FnOnce(),
-    ) {
-        let dropped = {
-            let mut door = self.lock();
-            let mut records = BTreeMap::new();
-            let mut controls = Vec::new();
-            for message in self.lane_out.try_iter() {
-                match message {
-                    LaneMsg::Append(append) => {
-                        records.insert(append.first, append.what.into_records());
-                    }
-                    LaneMsg::Control(control) => controls.push(control),
-                }
-            }
-            if change.lost_read_records() {
-                let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
-                if cuts.len() == REMEMBERED_CUTS {
-                    // Two old ones become one that is at least as low: a reader may be told of a
-                    // cut that it did not have to hear of, never miss one.
-                    let old = cuts.pop_front();
-                    if let (Some((_, low)), Some(front)) = (old, cuts.front_mut()) {
-                        front.1 = front.1.min(low);
-                    }
-                }
-                cuts.push_back((number, end));
-            }
-            match change {
-                LifeChange::Recovered { why, .. } => {
-                    // What was recovered is durable now, and tickets below it may say so; what
-                    // lies beyond is not in the log.
-                    let marks = &door.life.marks;
-                    if marks.get(Level::Written) < end.get() {
-                        marks.advance_written(end.get());
-                    }
-                    if marks.get(Level::Durable) < end.get() {
-                        marks.advance_durable(end.get());
-                    }
-                    door.life
-                        .end(vec![(end.get(), Error::not_appended(&why))], records);
-                }
-                // All that was accepted before a truncation is durable by then, and its tickets
-                // may still say so: the old marks keep their value.
-                LifeChange::Truncated => {}
-            }
-            door.life = Life::new(number, Arc::new(Marks::starting_at(end.get())));
-            show();
-            // Behind the cut that was noted above: who sees the number sees the cut.
-            self.life_number.store(number.get(), Ordering::Release);
-            door.next = end.get();
-            door.blocked = None;
-            door.held_shut = false;
-            controls
-        };
-        drop(dropped);
-        self.bell.ring();
-        self.publish();
-    }
-
-    /// Opens a door that a truncation had shut and that came to nothing.
-    pub fn reopen_door(&self) {
-        self.lock().held_shut = false;
-        self.bell.ring();
-    }
-
-    /// Refuses everything from now on; what was accepted is left to its writer.
-    pub fn shut(&self, error: Error) {
-        self.lock().shut.get_or_insert(error);
-        self.bell.ring();
-        self.notify();
-    }
-
-    /// Whether the door is shut for good.
-    pub fn is_shut(&self) -> Option<Error> {
-        self.lock().shut.clone()
-    }
-
-    /// Nobody works for this stream any more and nobody will: every ticket and command ends.
-    pub fn abandon(&self, refuse: Error, tickets: &Error) {
-        let durable = self.lock().life.marks.get(Level::Durable);
-        self.fail_queued(
-            durable,
-            vec![(durable, tickets.clone())],
-            Vec::new(),
-            NextLife::Refuse(refuse),
-        );
-    }
-
     fn watermarks_of(&self, door: &Door) -> Watermarks {
         let start = self.start();
         let durable = Offset(door.life.marks.get(Level::Durable)).max(start);
@@ -674,7 +437,7 @@ impl StreamShared {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Door> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Door> {
         // A panic under this lock would be a failed assertion of the marks; the door itself is
         // whole after each statement.
         self.door.lock().unwrap_or_else(PoisonError::into_inner)
@@ -690,47 +453,4 @@ pub struct Begin {
     pub end: Offset,
     /// The life of its tail.
     pub incarnation: Incarnation,
-}
-
-/// Why a new life begins.
-#[derive(Debug, Clone, Copy)]
-pub enum LifeChange<'a> {
-    /// The tail was recovered from disk. What had been accepted below the end is durable; what lies
-    /// beyond was not appended.
-    Recovered {
-        /// Records that had been written, and so may have been read, are gone.
-        lost: bool,
-        /// What made it necessary.
-        why: &'a str,
-    },
-    /// The app cut the tail off.
-    Truncated,
-}
-
-impl LifeChange<'_> {
-    const fn lost_read_records(self) -> bool {
-        matches!(self, Self::Truncated | Self::Recovered { lost: true, .. })
-    }
-}
-
-/// What follows when queued records have failed.
-#[derive(Debug)]
-pub enum NextLife {
-    /// Offsets are given out again from the cut on; `blocked` says what is short, if anything is.
-    GoOn {
-        /// What is short.
-        blocked: Option<Kind>,
-    },
-    /// The stream refuses everything until the log is opened again.
-    Refuse(Error),
-}
-
-impl Short {
-    /// The kind that a refusal names.
-    pub const fn kind(self) -> Kind {
-        match self {
-            Self::Queued => Kind::Admission,
-            Self::Unsynced => Kind::Flush,
-        }
-    }
 }

@@ -130,8 +130,9 @@ pub(super) fn recover(
     Ok((lock, opened))
 }
 
+/// Stands where a lock was that is released.
 #[derive(Debug)]
-struct NoLock;
+pub(super) struct NoLock;
 
 impl DiskLock for NoLock {}
 

@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::actor::SupervisorActor;
+use super::{actor::SupervisorActor, generation::NoLock};
 use crate::{
     error::Error,
     protocol::{
@@ -48,6 +48,9 @@ impl SupervisorActor {
         self.stopped = true;
         report.took = begun.elapsed();
         self.shared.set_state(LogState::Running);
+        // Before the answer: who opens the directory again when `shutdown` has returned would find
+        // it locked for as long as this actor takes to be dropped.
+        self.lock = Arc::new(NoLock);
         let _ = shutdown.done.send(report);
     }
 

@@ -223,7 +223,7 @@ fn dropping_or_clearing_releases_what_is_held() {
     let file = file(&disk, "a");
     for clear in [true, false] {
         let held = plan.hold(Calls::of(CallKind::Len));
-        let (done, told) = mpsc::channel();
+        let (done, told) = mpsc::sync_channel(1);
         thread::scope(|scope| {
             scope.spawn(|| done.send(file.len()).unwrap());
             held.wait();

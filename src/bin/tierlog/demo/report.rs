@@ -1,0 +1,177 @@
+//! What a demo tells at its end.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+use tierlog::{RecoveryReport, SegmentInfo};
+
+use crate::exit::Ending;
+use crate::output::{bytes_text, count_text};
+use crate::segments;
+use crate::session::Session;
+
+use super::compare::Verdict;
+use super::ingest::Ingested;
+
+/// Segments listed for people; JSON has them all.
+const LISTED: usize = 24;
+
+/// Everything there is to tell.
+pub(super) struct Report {
+    pub(super) source: String,
+    pub(super) kept: Option<PathBuf>,
+    pub(super) ingested: Ingested,
+    pub(super) verdict: Verdict,
+    pub(super) segments: Vec<SegmentInfo>,
+    pub(super) reopened: Duration,
+    pub(super) attached: Duration,
+    pub(super) recovery: RecoveryReport,
+}
+
+impl Report {
+    pub(super) fn print(&self, session: &mut Session) -> Result<(), Ending> {
+        match session.json {
+            true => self.document(session)?,
+            false => self.tables(session)?,
+        }
+        session.out.flush()?;
+        match self.verdict.differs_at {
+            None => Ok(()),
+            Some(at) => Err(Ending::Failed {
+                what: format!(
+                    "what was read back differs from {} at byte {at}",
+                    self.source
+                ),
+                kind: "restore",
+                advice: "run it again with --data, and `tierlog verify` there".into(),
+            }),
+        }
+    }
+
+    fn group_size(&self) -> f64 {
+        let counters = &self.ingested.counters;
+        counters.durable_records as f64 / counters.syncs.max(1) as f64
+    }
+
+    fn tables(&self, session: &mut Session) -> Result<(), Ending> {
+        let out = &mut session.out;
+        segments::print(&self.segments[..self.segments.len().min(LISTED)], out)?;
+        if let Some(more @ 1..) = self.segments.len().checked_sub(LISTED) {
+            out.line(format_args!("… and {} more", count_text(more as u64)))?;
+        }
+        out.line("")?;
+        let Ingested {
+            records,
+            bytes,
+            took,
+            counters,
+        } = &self.ingested;
+        let rows = [
+            ("input", self.source.clone()),
+            ("records", count_text(*records)),
+            (
+                "bytes",
+                format!("{} ({})", count_text(*bytes), bytes_text(*bytes)),
+            ),
+            ("segments", count_text(self.segments.len() as u64)),
+            ("append", rate(*records, *bytes, *took)),
+            (
+                "read",
+                rate(self.verdict.records, self.verdict.bytes, self.verdict.took),
+            ),
+            (
+                "fsyncs",
+                format!(
+                    "{} of segments, {} of the manifest",
+                    count_text(counters.syncs),
+                    count_text(counters.manifest_syncs)
+                ),
+            ),
+            (
+                "group size",
+                format!("{:.0} records a sync", self.group_size()),
+            ),
+            (
+                "reopen",
+                format!("{} (closed cleanly)", duration_text(self.reopened)),
+            ),
+            (
+                "recovery",
+                format!(
+                    "{} (as a kill -9 would have left it)",
+                    duration_text(self.attached)
+                ),
+            ),
+            (
+                "compared",
+                match self.verdict.differs_at {
+                    None => format!("all {} bytes are the same", count_text(self.verdict.bytes)),
+                    Some(at) => format!("DIFFERS at byte {}", count_text(at)),
+                },
+            ),
+        ];
+        for (name, value) in rows {
+            out.line(format_args!("{name:<12}{value}"))?;
+        }
+        if let Some(path) = &self.kept {
+            out.line(format_args!("{:<12}{}", "kept in", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn document(&self, session: &mut Session) -> Result<(), Ending> {
+        let Ingested {
+            records,
+            bytes,
+            took,
+            counters,
+        } = &self.ingested;
+        let seconds = |d: Duration| d.as_secs_f64();
+        let per_second = |n: u64, d: Duration| n as f64 / d.as_secs_f64().max(1e-9);
+        let read = &self.verdict;
+        session.out.json(&json!({
+            "source": self.source,
+            "data": self.kept,
+            "records": records,
+            "bytes": bytes,
+            "segments": self.segments,
+            "append": {
+                "seconds": seconds(*took),
+                "records_per_second": per_second(*records, *took),
+                "bytes_per_second": per_second(*bytes, *took),
+            },
+            "read": {
+                "seconds": seconds(read.took),
+                "records_per_second": per_second(read.records, read.took),
+                "bytes_per_second": per_second(read.bytes, read.took),
+            },
+            "fsyncs": counters.syncs,
+            "manifest_fsyncs": counters.manifest_syncs,
+            "group_size": self.group_size(),
+            "reopen_seconds": seconds(self.reopened),
+            "recovery_seconds": seconds(self.attached),
+            "recovery": self.recovery,
+            "identical": read.differs_at.is_none(),
+            "differs_at": read.differs_at,
+        }))
+    }
+}
+
+fn rate(records: u64, bytes: u64, took: Duration) -> String {
+    let seconds = took.as_secs_f64().max(1e-9);
+    format!(
+        "{} records/s, {}/s ({})",
+        count_text((records as f64 / seconds) as u64),
+        bytes_text((bytes as f64 / seconds) as u64),
+        duration_text(took),
+    )
+}
+
+fn duration_text(took: Duration) -> String {
+    match took.as_secs_f64() {
+        seconds if seconds >= 10.0 => format!("{seconds:.1} s"),
+        seconds if seconds >= 1.0 => format!("{seconds:.2} s"),
+        seconds => format!("{:.1} ms", seconds * 1e3),
+    }
+}

@@ -1,0 +1,92 @@
+//! `verify [STREAM]`: every checksum of every segment, and all damage by its range.
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+use tierlog::{ReadOnly, StreamId, VerifyReport};
+
+use crate::exit::Ending;
+use crate::output::{bytes_text, count_text, damage_json, damage_text};
+use crate::session::Session;
+
+pub(crate) async fn run(
+    mut session: Session,
+    stream: Option<&str>,
+    cold: bool,
+) -> Result<(), Ending> {
+    if cold {
+        return Err(Ending::usage(
+            "--cold checks Tier 2, which this version does not have",
+            "leave it out",
+        ));
+    }
+    let interrupt = session.interrupt.clone();
+    let checked = interrupt.cut(check(&session, stream)).await;
+    let (report, names) = checked?;
+    let name = |id: &StreamId| names.get(id).cloned().unwrap_or_else(|| id.to_string());
+    if session.json {
+        let damage = report.damage.iter();
+        let damage: Vec<_> = damage.map(|d| damage_json(&name(&d.stream), d)).collect();
+        session.out.json(&json!({
+            "streams": report.streams,
+            "segments": report.segments,
+            "frames": report.frames,
+            "records": report.records,
+            "bytes": report.bytes,
+            "damage": damage,
+        }))?;
+    } else {
+        for damage in &report.damage {
+            let text = damage_text(&name(&damage.stream), damage);
+            session.out.line(format_args!("damage: {text}"))?;
+        }
+        session.out.line(format_args!(
+            "checked {} records ({}) in {} segments of {} streams: {}",
+            count_text(report.records),
+            bytes_text(report.bytes),
+            count_text(report.segments),
+            count_text(report.streams),
+            match report.damage.len() {
+                0 => "no damage".to_owned(),
+                n => format!("{} stretches are damaged", count_text(n as u64)),
+            }
+        ))?;
+    }
+    session.out.flush()?;
+    match report.damage.is_empty() {
+        true => Ok(()),
+        false => Err(Ending::Told),
+    }
+}
+
+async fn check(
+    session: &Session,
+    stream: Option<&str>,
+) -> Result<(VerifyReport, HashMap<StreamId, String>), Ending> {
+    let view: ReadOnly = session.attach().await?;
+    let names = view.streams().into_iter();
+    let names = names.map(|stream| (stream.id, stream.name)).collect();
+    let bar = bar(session.json);
+    let report = view
+        .verify(stream, |done, total| {
+            bar.set_length(total);
+            bar.set_position(done);
+        })
+        .await;
+    bar.finish_and_clear();
+    Ok((report?, names))
+}
+
+fn bar(json: bool) -> ProgressBar {
+    let target = match json || !std::io::stderr().is_terminal() {
+        true => ProgressDrawTarget::hidden(),
+        false => ProgressDrawTarget::stderr(),
+    };
+    let bar = ProgressBar::with_draw_target(None, target);
+    match ProgressStyle::with_template("checking {wide_bar} {bytes}/{total_bytes} {eta}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

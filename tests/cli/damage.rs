@@ -1,0 +1,181 @@
+//! Damaged logs: named with their exact range, never read past in silence, never made worse.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::harness::{Place, SMALL, numbered};
+
+fn flip(path: &Path, at: u64) {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 0x10], at).unwrap();
+}
+
+/// A log of several sealed segments, and the file of the second one with its range of offsets.
+fn sealed() -> (Place, PathBuf, std::ops::Range<usize>) {
+    let place = Place::new();
+    place
+        .feed(SMALL.iter().chain(&["append", "s"]), numbered(4000))
+        .expect_code(0);
+    let segments = place.json(["segments", "s"]);
+    let second = &segments[1];
+    assert_eq!(second["state"], "sealed");
+    let offset = |key: &str| second[key].as_u64().unwrap() as usize;
+    let path = second["path"].as_str().unwrap().into();
+    (place, path, offset("base")..offset("end"))
+}
+
+#[test]
+fn reading_stops_at_damage_with_1_and_one_line_and_what_came_before_is_printed() {
+    let (place, path, range) = sealed();
+    flip(&path, 20_000);
+    let run = place
+        .run(["read", "s"])
+        .expect_line(1, &["s", "segment", "offset"]);
+    let printed = run.text().lines().count();
+    assert!(
+        range.contains(&printed) || printed == range.start,
+        "{printed} of {range:?}"
+    );
+    assert!(
+        numbered(4000).starts_with(run.text()),
+        "what is printed is right"
+    );
+    // What lies behind stays readable.
+    let from = range.end.to_string();
+    let behind = place.run(["read", "s", "--from", &from]).expect_code(0);
+    assert_eq!(behind.text().lines().count(), 4000 - range.end);
+}
+
+#[test]
+fn skipping_damage_prints_all_the_rest_and_reports_the_gap() {
+    let (place, path, range) = sealed();
+    flip(&path, 20_000);
+    let run = place
+        .run(["read", "s", "--skip-damage"])
+        .expect_line(1, &["damage", "s"]);
+    let all = numbered(4000);
+    let lines: Vec<&str> = all.lines().collect();
+    let printed: Vec<usize> = run
+        .text()
+        .lines()
+        .map(|line| {
+            lines
+                .iter()
+                .position(|known| *known == line)
+                .expect("nothing is invented")
+        })
+        .collect();
+    assert!(printed.windows(2).all(|pair| pair[0] < pair[1]), "in order");
+    assert!(printed.len() < 4000 && printed.len() >= 4000 - range.len());
+    let mut command = place.tierlog(["read", "s", "--skip-damage", "--json"]);
+    command.args(["--count", "4000"]);
+    let run = crate::harness::run(command, b"").expect_code(1);
+    let gap: serde_json::Value = serde_json::from_str(run.err.trim()).unwrap();
+    let (from, to) = (&gap["gap"]["from"], &gap["gap"]["to"]);
+    let missing = to.as_u64().unwrap() - from.as_u64().unwrap();
+    assert_eq!(
+        missing as usize,
+        4000 - printed.len(),
+        "the gap is exactly what is missing"
+    );
+}
+
+#[test]
+fn verify_lists_all_damage_and_ends_with_1() {
+    let (place, second, _) = sealed();
+    let segments = place.json(["segments", "s"]);
+    let third = PathBuf::from(segments[2]["path"].as_str().unwrap());
+    flip(&second, 20_000);
+    flip(&third, 40_000);
+    let run = place.run(["verify"]).expect_code(1);
+    let listed = run
+        .text()
+        .lines()
+        .filter(|line| line.contains("damage"))
+        .count();
+    assert!(listed >= 2, "{}", run.text());
+    let mut command = place.tierlog(["verify", "s"]);
+    command.arg("--json");
+    let run = crate::harness::run(command, b"").expect_code(1);
+    assert!(run.json()[0]["damage"].as_array().unwrap().len() >= 2);
+    // Reading or verifying a damaged log makes nothing worse.
+    flip(&second, 20_000);
+    flip(&third, 40_000);
+    place.run(["verify"]).expect_code(0);
+    assert_eq!(place.read("s"), numbered(4000).as_bytes());
+}
+
+#[test]
+fn a_missing_segment_is_damage_and_not_an_end() {
+    let (place, path, range) = sealed();
+    std::fs::remove_file(&path).unwrap();
+    let run = place.run(["read", "s"]).expect_code(1);
+    assert_eq!(run.text().lines().count(), range.start);
+    place.run(["verify"]).expect_code(1);
+    let from = range.end.to_string();
+    place.run(["read", "s", "--from", &from]).expect_code(0);
+}
+
+#[test]
+fn a_directory_of_somebody_else_is_refused_and_left_alone() {
+    let place = Place::new();
+    std::fs::create_dir(place.log()).unwrap();
+    let theirs = place.log().join("thesis.txt");
+    std::fs::write(&theirs, "years of work").unwrap();
+    let log = place.log();
+    let log = log.to_str().unwrap();
+    for args in [
+        &["append", "s"][..],
+        &["read", "s"],
+        &["streams"],
+        &["verify"],
+    ] {
+        place.run(args).expect_line(1, &[log]);
+        assert_eq!(std::fs::read(&theirs).unwrap(), b"years of work");
+        let entries = std::fs::read_dir(place.log()).unwrap();
+        let names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["thesis.txt"], "{args:?}");
+    }
+    // A file in place of the directory.
+    let place = Place::new();
+    std::fs::write(place.log(), "a file").unwrap();
+    for args in [&["append", "s"][..], &["streams"]] {
+        place.run(args).expect_code(1);
+        assert_eq!(std::fs::read(place.log()).unwrap(), b"a file");
+    }
+}
+
+#[test]
+fn a_log_of_a_newer_version_is_refused_and_not_touched() {
+    let place = Place::new();
+    place.append("s", "x\n");
+    let current = place.log().join("CURRENT");
+    let mut bytes = std::fs::read(&current).unwrap();
+    // The version stands behind the magic of every file, and a file of a newer version is one whose
+    // checksum is right.
+    bytes[8..10].copy_from_slice(&99u16.to_le_bytes());
+    let crc = tierlog_storage::crc::crc64(&[&bytes[..120]]);
+    bytes[120..128].copy_from_slice(&crc.to_le_bytes());
+    std::fs::write(&current, &bytes).unwrap();
+    for args in [&["append", "s"][..], &["read", "s"], &["streams"]] {
+        place.run(args).expect_line(1, &["99", "version"]);
+    }
+    assert_eq!(std::fs::read(&current).unwrap(), bytes);
+}
+
+#[test]
+fn a_log_without_its_pointer_is_damaged_and_not_new() {
+    let place = Place::new();
+    place.append("s", "x\n");
+    std::fs::remove_file(place.log().join("CURRENT")).unwrap();
+    for args in [&["append", "s"][..], &["read", "s"], &["streams"]] {
+        place.run(args).expect_line(1, &["CURRENT"]);
+    }
+}

@@ -1,0 +1,134 @@
+//! `demo`: any file goes in and comes back, and nothing stays that nobody asked for.
+
+use crate::harness::{Place, run};
+
+#[path = "../../examples/make_demo_log.rs"]
+mod maker;
+
+#[test]
+fn the_shipped_file_is_what_its_maker_makes() {
+    let shipped: &[u8] = include_bytes!("../../assets/demo.log");
+    assert!(
+        maker::demo_log() == shipped,
+        "run: cargo run --example make_demo_log"
+    );
+}
+
+#[test]
+fn the_demo_needs_nothing_and_leaves_nothing() {
+    let place = Place::new();
+    let tmp = place.path("tmp");
+    std::fs::create_dir(&tmp).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tierlog"));
+    command.arg("demo").env("TMPDIR", &tmp).current_dir(&tmp);
+    let run = run(command, b"").expect_code(0);
+    for row in [
+        "SEGMENT",
+        "records",
+        "bytes",
+        "segments",
+        "append",
+        "read",
+        "fsyncs",
+        "group size",
+        "recovery",
+        "3,000,618 bytes are the same",
+    ] {
+        assert!(run.text().contains(row), "no {row} in:\n{}", run.text());
+    }
+    assert!(
+        run.text()
+            .lines()
+            .filter(|line| line.contains(" sealed "))
+            .count()
+            > 3
+    );
+    assert!(
+        run.err.is_empty(),
+        "no bar and no noise off a terminal: {}",
+        run.err
+    );
+    assert_eq!(
+        std::fs::read_dir(&tmp).unwrap().count(),
+        0,
+        "the throwaway log is gone"
+    );
+}
+
+#[test]
+fn every_kind_of_file_comes_back_byte_for_byte() {
+    let place = Place::new();
+    let noise: Vec<u8> = (0..700_000u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    let no_newline: Vec<u8> = noise
+        .iter()
+        .map(|byte| if *byte == b'\n' { 0 } else { *byte })
+        .collect();
+    for (name, content) in [
+        ("empty", Vec::new()),
+        ("one newline", b"\n".to_vec()),
+        ("no newline at the end", b"a\nb".to_vec()),
+        ("empty lines", b"\n\n\n\n".to_vec()),
+        ("noise", noise),
+        ("no newline at all", no_newline),
+        ("newlines", vec![b'\n'; 300_000]),
+        ("exactly a piece", vec![b'x'; 64 * 1024]),
+        (
+            "a piece and a newline",
+            [vec![b'x'; 64 * 1024], b"\n".to_vec()].concat(),
+        ),
+    ] {
+        let file = place.file("input", &content);
+        let args = ["demo", file.to_str().unwrap(), "--json"];
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tierlog"));
+        command.args(args).env("TMPDIR", place.path(""));
+        let run = run(command, b"").expect_code(0);
+        let report = &run.json()[0];
+        assert_eq!(report["identical"], true, "{name}: {report}");
+        assert_eq!(report["bytes"], content.len(), "{name}");
+    }
+}
+
+#[test]
+fn a_given_directory_is_kept_and_one_that_is_not_empty_is_refused() {
+    let place = Place::new();
+    let file = place.file("input", "one\ntwo\n");
+    let args = ["demo", file.to_str().unwrap()];
+    let run = place.run(args).expect_code(0);
+    assert!(
+        run.text().contains(place.log().to_str().unwrap()),
+        "{}",
+        run.text()
+    );
+    assert_eq!(place.read("demo"), b"one\ntwo\n");
+    place.run(args).expect_line(1, &["not empty"]);
+    assert_eq!(place.read("demo"), b"one\ntwo\n");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_twice_is_refused() {
+    let place = Place::new();
+    for (file, words) in [
+        ("/nowhere/at/all", "/nowhere/at/all"),
+        ("/dev/null", "twice"),
+        ("/tmp", "directory"),
+    ] {
+        place.run(["demo", file]).expect_line(1, &[words]);
+    }
+    assert!(!place.log().exists());
+}
+
+#[test]
+fn the_demo_keeps_away_from_the_log_that_the_environment_names() {
+    let place = Place::new();
+    place.append("s", "precious\n");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tierlog"));
+    command
+        .arg("demo")
+        .env("TIERLOG_DATA", place.log())
+        .env("TMPDIR", place.path(""));
+    run(command, b"").expect_code(0);
+    assert_eq!(place.json(["streams"]).len(), 1);
+    assert_eq!(place.read("s"), b"precious\n");
+}
