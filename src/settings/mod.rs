@@ -157,7 +157,7 @@ impl Settings {
     /// A log so small that a few records roll a segment over, for tests.
     pub fn for_tests(data: impl Into<PathBuf>) -> Self {
         Self {
-            segment_size: Size::kib(64),
+            segment_size: Size::kib(80),
             max_record: Size::kib(16),
             unsynced_bytes: Size::kib(256),
             lane_records: 256,
