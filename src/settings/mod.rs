@@ -178,6 +178,10 @@ impl Settings {
 
     /// Sets one key from its text, as `--set key=value` does.
     ///
+    /// # Errors
+    /// Names the key: it does not exist, belongs to a tier that this version does not have, or the
+    /// text makes no sense for it. Whether values go together is for [`validate`](Self::validate).
+    ///
     /// ```
     /// use tierlog::{Settings, Size};
     /// let mut settings = Settings::new("./data");
@@ -210,7 +214,10 @@ impl Settings {
             .collect()
     }
 
-    /// Checks each value and how they go together.
+    /// Checks each value and how they go together. Opening a log does it too.
+    ///
+    /// # Errors
+    /// Names the first key to change, its value, and what it must be.
     pub fn validate(&self) -> Result<(), SettingsError> {
         bounds::check(self)
     }
