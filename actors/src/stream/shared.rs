@@ -255,7 +255,10 @@ impl StreamShared {
     pub fn would_refuse(&self, bytes: usize) -> Option<Refusal> {
         let door = self.lock();
         door.refusal().or_else(|| {
-            let short = self.budget.shortage(bytes + MESSAGE_COST).map(|short| short.kind());
+            let short = self
+                .budget
+                .shortage(bytes + MESSAGE_COST)
+                .map(|short| short.kind());
             let full = || self.lane_in.is_full().then_some(Kind::Admission);
             short.or_else(full).map(Refusal::WouldBlock)
         })
