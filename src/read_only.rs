@@ -23,6 +23,25 @@ use crate::{
 /// A log, read beside its owner or without one. Nothing is locked, written or created; what an
 /// unclean stop left behind is recovered in memory only. It shows as durable what the files and the
 /// manifest claim.
+///
+/// ```
+/// use tierlog::{From, ReadOnly, Settings, Supervisor};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tierlog::Error> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("log");
+/// # let supervisor = Supervisor::open(Settings::new(&path)).await?;
+/// # supervisor.log().stream("orders").await?.append("hello").await?;
+/// let view = ReadOnly::attach(&path).await?; // its owner may be at work meanwhile
+/// for stream in view.streams() {
+///     println!("{}: durable up to {}", stream.name, stream.watermarks.durable);
+/// }
+/// let mut reader = view.stream("orders")?.reader(From::Earliest).await?;
+/// assert_eq!(reader.next_batch(10).await?.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct ReadOnly {
     attached: Arc<Attached>,

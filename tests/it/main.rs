@@ -1,4 +1,6 @@
 //! The log as an app sees it, on real files unless a test says otherwise.
 
 mod append;
+mod documents;
+mod examples;
 mod support;
