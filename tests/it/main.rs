@@ -3,4 +3,8 @@
 mod append;
 mod documents;
 mod examples;
+mod folder;
+mod repairs;
+mod sim;
 mod support;
+mod track;
