@@ -97,7 +97,7 @@ pub use verify::VerifyReport;
 pub mod testing {
     pub use tierlog_actors::{
         clock::{Clock, SystemClock},
-        exec::{Executor, ThreadPool},
+        exec::{Executor, Job, ThreadPool, Work},
         fault::{Action, Faults, POINTS},
         supervisor::Injected,
     };

@@ -4,11 +4,17 @@ use std::{path::Path, sync::Arc};
 
 use tierlog_actors::{
     Error,
+    exec::Executor,
+    options::Options,
     read::{Attached, From, ReadLimits},
     stream::shared::{StreamShared, Watermarks},
 };
 use tierlog_storage::{
-    StreamId, disk::RealDisk, layout::Layout, manifest::Inspection, recovery::RecoveryReport,
+    StreamId,
+    disk::{Disk, RealDisk},
+    layout::Layout,
+    manifest::Inspection,
+    recovery::RecoveryReport,
 };
 
 use crate::{
@@ -71,15 +77,36 @@ impl ReadOnly {
     /// As [`attach`](Self::attach).
     pub async fn attach_with(settings: Settings) -> Result<Self, Error> {
         let options = handles::options(&settings)?;
-        let layout = Layout::new(options.data.clone());
         let executor = handles::threads(&options, &options.data)?;
+        Self::attach_on(&options, Arc::new(RealDisk), executor).await
+    }
+
+    /// [`attach_with`](Self::attach_with) on another disk.
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach).
+    #[cfg(feature = "fault-injection")]
+    #[doc(hidden)]
+    pub async fn attach_injected(
+        settings: Settings,
+        injected: tierlog_actors::supervisor::Injected,
+    ) -> Result<Self, Error> {
+        let options = handles::options(&settings)?;
+        Self::attach_on(&options, injected.disk, injected.executor).await
+    }
+
+    async fn attach_on(
+        options: &Options,
+        disk: Arc<dyn Disk>,
+        executor: Arc<dyn Executor>,
+    ) -> Result<Self, Error> {
+        let layout = Layout::new(options.data.clone());
         let limits = ReadLimits {
             mode: options.read,
             cache: options.read_cache,
             ..ReadLimits::default()
         };
-        let attached =
-            Attached::open(Arc::new(RealDisk), layout.clone(), executor, &limits).await?;
+        let attached = Attached::open(disk, layout.clone(), executor, &limits).await?;
         Ok(Self {
             attached: Arc::new(attached),
             layout,
