@@ -14,13 +14,16 @@ const STAMP_EVERY: u32 = 16;
 /// What a record takes at most beside its payload: length, time, and the frame's padding.
 const PER_RECORD: usize = 32;
 
-/// Encodes records into a local buffer of 64 KiB (less where segments are small) and sends whole buffers: the fastest way to
-/// append, at the price that a record waits here until its buffer is full or [`send`](Self::send)
-/// is called.
+/// Encodes records into a local buffer of 64 KiB (a quarter of a segment, where that is less) and
+/// sends whole buffers: the fastest way to append, at the price that a record waits here until its
+/// buffer is full or [`send`](Self::send) is called.
 ///
 /// Records that were pushed and not sent are not in the log. Dropping the appender tries to send
-/// them without waiting, and loses them where there is no room: call [`send`](Self::send). Time
-/// stamps are taken for every sixteenth record.
+/// them without waiting, and loses them where there is no room: call [`send`](Self::send). What was
+/// sent is written together, as one frame: after a crash all of a buffer is there, or none of it.
+/// Time stamps are taken for every sixteenth record.
+///
+/// It has one owner and is not cloned; several appenders of one stream interleave by whole buffers.
 ///
 /// ```
 /// # use tierlog::{Settings, Supervisor};

@@ -1,4 +1,4 @@
-//! A durable, tiered, append-only log for Tokio apps.
+//! A durable append-only log for Tokio apps.
 //!
 //! A *log* is one data directory, written by one process. It holds many *streams*; a stream is a
 //! dense sequence of *records* with the offsets 0, 1, 2, …
@@ -26,8 +26,30 @@
 //! # }
 //! ```
 //!
-//! What an ack promises, and what survives what, stands in `docs/durability.md`; which call can be
-//! refused with which [`Kind`], and what wakes it, in `docs/protocol.md`.
+//! # Where to begin
+//! - [`Supervisor::open`] opens a log, [`Log::stream`] a stream of it.
+//! - [`Stream::append`] waits until a record is on disk; [`Stream::try_append`] never waits;
+//!   [`Appender`] is the fastest.
+//! - [`Stream::reader`] reads, from wherever [`From`] says; [`Reader`] is a [`futures::Stream`].
+//! - [`ReadOnly`] looks at a log that another process owns, or nobody.
+//! - [`Settings`] are plain data, [`Error`] says what to do by its [`kind`](Error::kind).
+//!
+//! # What an ack means
+//! At [`Level::Written`] the operating system has the record: it survives `kill -9`. At
+//! [`Level::Durable`] the disk has it, synced, with everything that is needed to find it: it survives
+//! a power cut. There is no Tier 2 in this version, so [`Level::Archived`] is refused.
+//!
+//! # Runtimes
+//! A log runs on the Tokio runtime, multi-thread or current-thread, on which it was opened, and on a few
+//! threads of its own for all blocking work. Handles can be used from any thread; `try_` forms,
+//! [`Ticket::wait`] and [`TryNext::wait`] need no runtime around the caller.
+//!
+//! # Features
+//! `cli`, on by default, is the binary; a library goes without by `default-features = false`.
+//! `fault-injection` is for the tests of this workspace.
+//!
+//! What survives what stands in `docs/durability.md`; which call can be refused with which [`Kind`],
+//! what wakes it, and what cancelling each future means, in `docs/protocol.md`.
 
 mod appender;
 mod handles;
@@ -75,9 +97,18 @@ pub use verify::VerifyReport;
 pub mod testing {
     pub use tierlog_actors::{
         clock::{Clock, SystemClock},
-        exec::{Executor, ThreadPool, Work},
+        exec::{Executor, Job, ThreadPool, Work},
         fault::{Action, Faults, POINTS},
         supervisor::Injected,
     };
     pub use tierlog_storage as storage;
+}
+
+/// The examples of the README and of the guide, run as tests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/guide.md")]
+    struct Guide;
 }

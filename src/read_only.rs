@@ -4,11 +4,17 @@ use std::{path::Path, sync::Arc};
 
 use tierlog_actors::{
     Error,
+    exec::Executor,
+    options::Options,
     read::{Attached, From, ReadLimits},
     stream::shared::{StreamShared, Watermarks},
 };
 use tierlog_storage::{
-    StreamId, disk::RealDisk, layout::Layout, manifest::Inspection, recovery::RecoveryReport,
+    StreamId,
+    disk::{Disk, RealDisk},
+    layout::Layout,
+    manifest::Inspection,
+    recovery::RecoveryReport,
 };
 
 use crate::{
@@ -23,6 +29,25 @@ use crate::{
 /// A log, read beside its owner or without one. Nothing is locked, written or created; what an
 /// unclean stop left behind is recovered in memory only. It shows as durable what the files and the
 /// manifest claim.
+///
+/// ```
+/// use tierlog::{From, ReadOnly, Settings, Supervisor};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tierlog::Error> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("log");
+/// # let supervisor = Supervisor::open(Settings::new(&path)).await?;
+/// # supervisor.log().stream("orders").await?.append("hello").await?;
+/// let view = ReadOnly::attach(&path).await?; // its owner may be at work meanwhile
+/// for stream in view.streams() {
+///     println!("{}: durable up to {}", stream.name, stream.watermarks.durable);
+/// }
+/// let mut reader = view.stream("orders")?.reader(From::Earliest).await?;
+/// assert_eq!(reader.next_batch(10).await?.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct ReadOnly {
     attached: Arc<Attached>,
@@ -52,15 +77,36 @@ impl ReadOnly {
     /// As [`attach`](Self::attach).
     pub async fn attach_with(settings: Settings) -> Result<Self, Error> {
         let options = handles::options(&settings)?;
-        let layout = Layout::new(options.data.clone());
         let executor = handles::threads(&options, &options.data)?;
+        Self::attach_on(&options, Arc::new(RealDisk), executor).await
+    }
+
+    /// [`attach_with`](Self::attach_with) on another disk.
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach).
+    #[cfg(feature = "fault-injection")]
+    #[doc(hidden)]
+    pub async fn attach_injected(
+        settings: Settings,
+        injected: tierlog_actors::supervisor::Injected,
+    ) -> Result<Self, Error> {
+        let options = handles::options(&settings)?;
+        Self::attach_on(&options, injected.disk, injected.executor).await
+    }
+
+    async fn attach_on(
+        options: &Options,
+        disk: Arc<dyn Disk>,
+        executor: Arc<dyn Executor>,
+    ) -> Result<Self, Error> {
+        let layout = Layout::new(options.data.clone());
         let limits = ReadLimits {
             mode: options.read,
             cache: options.read_cache,
             ..ReadLimits::default()
         };
-        let attached =
-            Attached::open(Arc::new(RealDisk), layout.clone(), executor, &limits).await?;
+        let attached = Attached::open(disk, layout.clone(), executor, &limits).await?;
         Ok(Self {
             attached: Arc::new(attached),
             layout,

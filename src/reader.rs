@@ -10,6 +10,27 @@ use tierlog_actors::{
 };
 
 /// A reader to be: await it, or [`wait`](Self::wait) outside Tokio.
+///
+/// Without more said it reads what is durable, ends there, and stops at damage.
+///
+/// ```
+/// use tierlog::{From, Kind, Settings, Supervisor, TryRead};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tierlog::Error> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let supervisor = Supervisor::open(Settings::new(dir.path().join("log"))).await?;
+/// # let orders = supervisor.log().stream("orders").await?;
+/// let mut reader = orders.reader(From::Latest).follow().await?;
+/// // Asked instead of awaited, a reader that follows says that it stands at the end.
+/// assert!(matches!(reader.try_next().now(), Err(TryRead::WouldBlock(Kind::Tail))));
+///
+/// orders.append("news").await?;
+/// let record = reader.try_next().await?.expect("it follows");
+/// assert_eq!(&record.payload[..], b"news");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is read until it is awaited"]
 pub struct ReaderBuilder {

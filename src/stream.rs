@@ -103,6 +103,22 @@ impl Stream {
     /// dropped afterwards, the record is appended all the same. To know which, use
     /// [`try_append`](Self::try_append).
     ///
+    /// When it returns the record survives `kill -9` and power cuts. Under the policy `manual` it waits
+    /// until somebody calls [`flush`](Self::flush).
+    ///
+    /// ```
+    /// use tierlog::{Offset, Settings, Supervisor};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tierlog::Error> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let supervisor = Supervisor::open(Settings::new(dir.path().join("log"))).await?;
+    /// # let orders = supervisor.log().stream("orders").await?;
+    /// let ack = orders.append("hello").await?;
+    /// assert_eq!(ack.offset, Offset(0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`AppendError`], with the record where it is surely not in the log.
     pub async fn append(&self, record: impl Into<NewRecord>) -> Result<Ack, AppendError> {
@@ -147,6 +163,27 @@ impl Stream {
     /// Accepts a record without waiting, or refuses it without a trace. Works on any thread, in
     /// Tokio or not. The ticket resolves when the record is durable.
     ///
+    /// ```
+    /// use tierlog::{Settings, Supervisor, TryAppend};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tierlog::Error> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let supervisor = Supervisor::open(Settings::new(dir.path().join("log"))).await?;
+    /// # let orders = supervisor.log().stream("orders").await?;
+    /// match orders.try_append("hello") {
+    ///     Ok(ticket) => {
+    ///         ticket.await?;
+    ///     }
+    ///     Err(TryAppend::WouldBlock { kind, payload }) => {
+    ///         println!("short of {kind}; {} bytes came back", payload.size());
+    ///         orders.ready(kind).await; // or do without it
+    ///     }
+    ///     Err(TryAppend::Failed { error, .. }) => return Err(error),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`TryAppend`], with the record.
     pub fn try_append(&self, record: impl Into<NewRecord>) -> Result<Ticket, TryAppend> {
@@ -163,6 +200,22 @@ impl Stream {
 
     /// Appends several records, all or nothing, and waits until they are durable. They get
     /// offsets that follow one another; the ack has the first.
+    ///
+    /// Cancel-safe as [`append`](Self::append): never a part of them is appended.
+    ///
+    /// ```
+    /// use tierlog::{NewRecord, Settings, Supervisor};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tierlog::Error> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let supervisor = Supervisor::open(Settings::new(dir.path().join("log"))).await?;
+    /// # let orders = supervisor.log().stream("orders").await?;
+    /// let batch = vec![NewRecord::new("debit"), NewRecord::new("credit")];
+    /// let ack = orders.append_batch(batch).await?;
+    /// assert_eq!((ack.offset.get(), ack.count), (0, 2));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// `RecordTooLarge` when they are over `max_record` together; `InvalidInput` for none at all;
@@ -201,6 +254,23 @@ impl Stream {
     }
 
     /// Appends a record if it gets the offset `expected`, and waits until it is durable.
+    ///
+    /// Cancel-safe as [`append`](Self::append).
+    ///
+    /// ```
+    /// use tierlog::{Error, Offset, Settings, Supervisor};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tierlog::Error> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let supervisor = Supervisor::open(Settings::new(dir.path().join("log"))).await?;
+    /// # let orders = supervisor.log().stream("orders").await?;
+    /// let next = orders.watermarks().next;
+    /// orders.append_if(next, "mine").await?;
+    /// let refused = orders.append_if(next, "too late").await.expect_err("0 is taken");
+    /// assert!(matches!(refused.error, Error::Conflict { next: Offset(1), .. }));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// `Conflict` with the next offset otherwise, said only once everything below that offset is
@@ -245,7 +315,7 @@ impl Stream {
         }
     }
 
-    /// A client-side batcher, for the highest rate.
+    /// A client-side batcher, for the highest rate. Nothing that is in it is in the log yet.
     pub fn appender(&self) -> Appender {
         Appender::new(self.clone())
     }
@@ -267,6 +337,8 @@ impl Stream {
 
     /// Makes everything accepted so far durable, whatever the flush policy. Gives the durable end.
     ///
+    /// Dropping the future does not stop the sync.
+    ///
     /// # Errors
     /// When it can't be made durable, or the stream refuses.
     pub async fn flush(&self) -> Result<Offset, Error> {
@@ -275,7 +347,7 @@ impl Stream {
 
     /// Ends the active segment: everything accepted so far is durable and the manifest says that
     /// the segment is sealed when this returns. Gives its end. Without records in it, nothing
-    /// happens.
+    /// happens. Dropping the future does not stop it.
     ///
     /// # Errors
     /// `RolloverFailed`, or as [`flush`](Self::flush).
@@ -284,7 +356,8 @@ impl Stream {
     }
 
     /// Drops all records below `before`, durably; files go once no record in them is left. Gives
-    /// the new start. What was trimmed already stays trimmed.
+    /// the new start. What was trimmed already stays trimmed. Waits while a mailbox is full. Once it
+    /// is asked for, it happens even if the future is dropped.
     ///
     /// # Errors
     /// `InvalidInput` when `before` is beyond the durable end.
@@ -346,7 +419,7 @@ impl Stream {
                         .await
                         .unwrap_or_else(|_| Err(self.shared.is_shut().unwrap_or_else(gone)));
                 }
-                Err(Refusal::WouldBlock(kind)) => self.ready_for(kind, 0).await,
+                Err(Refusal::WouldBlock(_)) => self.shared.ready_for_control().await,
                 Err(Refusal::Failed(error)) => return Err(error),
             }
         }

@@ -69,7 +69,7 @@ impl Supervisor {
         self.handle.shared.recovery()
     }
 
-    /// How the log is: restarts, failed streams, bytes held. Answers even when actors don't.
+    /// How the log is: restarts, failed streams, bytes held. Answers at once, even when actors don't.
     pub async fn health(&self) -> Health {
         self.handle.shared.health()
     }
@@ -82,6 +82,9 @@ impl Supervisor {
     /// Refuses new appends, makes everything accepted durable, marks each stream's end, and says
     /// in the manifest that the log was closed cleanly. What is not done at the deadline is
     /// reported, its tickets end, and the next open recovers.
+    ///
+    /// The directory is free for the next owner when this returns, unless a write that does not end
+    /// still holds it.
     ///
     /// Not cancel-safe in one way: dropping the future drops the log, as a crash would.
     ///

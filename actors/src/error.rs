@@ -48,7 +48,7 @@ pub enum Error {
     /// A record, or a batch as a whole, is over the limit.
     #[error("a record or batch of {len} bytes is over the limit of {limit} bytes")]
     RecordTooLarge {
-        /// Its size as encoded, in bytes.
+        /// Its size in bytes: payload and key of a record; of a batch, all of it as encoded.
         len: usize,
         /// The limit, in bytes.
         limit: usize,

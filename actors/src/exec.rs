@@ -212,15 +212,28 @@ mod tests {
     fn a_full_queue_resolves_the_completion_instead_of_hanging() {
         let pool = pool();
         let running = Running::default();
-        let (go, gate) = std::sync::mpsc::sync_channel::<()>(1);
-        let parked = run(&pool, Work::Write, &running, move || gate.recv().is_ok());
-        let mut outcomes: Vec<_> = (0..8)
+        let (started, starts) = std::sync::mpsc::sync_channel::<()>(1);
+        let mut gates = Vec::new();
+        // Every thread is parked before the queue is filled, or a fast one would empty it.
+        for _ in 0..3 {
+            let (go, gate) = std::sync::mpsc::sync_channel::<()>(1);
+            let started = started.clone();
+            let parked = run(&pool, Work::Write, &running, move || {
+                started.send(()).expect("the test listens");
+                gate.recv().is_ok()
+            });
+            starts.recv().expect("a thread took it");
+            gates.push((go, parked));
+        }
+        let mut outcomes: Vec<_> = (0..5)
             .map(|n| run(&pool, Work::Write, &running, move || n))
             .collect();
-        let refused = outcomes.pop().expect("eight jobs");
+        let refused = outcomes.pop().expect("five jobs for four places");
         assert_eq!(refused.wait(), Err(JobDied));
-        go.send(()).expect("the job waits");
-        assert_eq!(parked.wait(), Ok(true));
+        for (go, parked) in gates {
+            go.send(()).expect("the job waits");
+            assert_eq!(parked.wait(), Ok(true));
+        }
         assert_eq!(outcomes.remove(0).wait(), Ok(0));
     }
 }

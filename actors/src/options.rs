@@ -42,7 +42,7 @@ pub struct Options {
     pub segment_size: u64,
     /// An active segment older than this is rolled over.
     pub segment_age: Option<Duration>,
-    /// The largest record, and the largest batch, as encoded.
+    /// The largest record, payload and key, and the largest batch, as encoded.
     pub max_record: usize,
     /// When records are synced.
     pub flush: FlushPolicy,

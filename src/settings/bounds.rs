@@ -19,6 +19,7 @@ const FRAME: Size = Size::kib(64);
 const SEGMENT_OVERHEAD: Size = Size::kib(4);
 const SEGMENT_LIMIT: Size = Size::gib(16);
 const MANIFEST_CHUNK: (Size, Size) = (Size::kib(16), Size::mib(1));
+const PAGE: Size = Size::kib(4);
 /// A queue of a million is no longer a bound that anybody meant.
 const QUEUE_LIMIT: usize = 1 << 20;
 const HOUR: Duration = Duration::from_secs(3600);
@@ -115,6 +116,10 @@ fn flush(s: &Settings) -> Result<(), SettingsError> {
 fn manifest(s: &Settings) -> Result<(), SettingsError> {
     let (low, high) = MANIFEST_CHUNK;
     within("manifest_chunk", s.manifest_chunk, low, high)?;
+    if !s.manifest_chunk.bytes().is_multiple_of(PAGE.bytes()) {
+        let what = format!("it must be a multiple of {PAGE}, so that chunks are whole pages");
+        return Err(wrong("manifest_chunk", s.manifest_chunk, what));
+    }
     at_least(
         "manifest_rotate",
         s.manifest_rotate,

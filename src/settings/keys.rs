@@ -47,7 +47,7 @@ table! {
     hot_budget = "unlimited", "disk that segments may take in all, or `unlimited`";
     segment_size = "64MiB", "a segment is sealed when it has grown to this size";
     segment_age = "never", "a segment is sealed when its first record is this old, or `never`";
-    max_record = "16MiB", "largest record that is taken, payload and key (up to 64MiB)";
+    max_record = "16MiB", "largest record that is taken, payload and key, and largest batch (up to 64MiB)";
     flush = "always", "when to sync: `always`, `every 5ms`, `bytes 1MiB` or `manual`";
     read = "pread", "how sealed segments are read: `pread`, or `map` (a media error is a SIGBUS)";
     unsynced_bytes = "64MiB", "bytes accepted and not yet durable, over all streams";
@@ -56,9 +56,9 @@ table! {
     read_cache = "32MiB", "blocks kept for other readers";
     idle_mark = "1s", "an idle stream gets a durable mark of its end after this";
     stall_after = "30s", "a write or sync that takes longer closes its stream";
-    manifest_chunk = "256KiB", "size of a manifest chunk (16KiB to 1MiB)";
+    manifest_chunk = "256KiB", "size of a manifest chunk (16KiB to 1MiB, whole pages of 4KiB)";
     manifest_rotate = "4MiB", "the manifest goes on in a new file at this size";
-    io_threads = "4", "threads that write, sync and read";
+    io_threads = "4", "streams synced in parallel; the number of threads follows from it";
     max_streams = "4096", "streams open at once";
     flusher_queue = "1024", "requests that may wait for the flusher";
     coordinator_queue = "256", "requests that may wait for the coordinator";

@@ -53,7 +53,8 @@ pub struct Settings {
     /// A segment is sealed when its first record is this old; `None` is never.
     #[serde(with = "text")]
     pub segment_age: Option<Duration>,
-    /// The largest record that is taken: payload and key.
+    /// The largest record that is taken: payload and key, in bytes. Of a batch as a whole: payloads,
+    /// keys, and up to 41 bytes a record.
     #[serde(with = "text")]
     pub max_record: Size,
     /// When what was appended is synced.
@@ -62,7 +63,8 @@ pub struct Settings {
     /// How sealed segments are read.
     #[serde(with = "text")]
     pub read: ReadMode,
-    /// Bytes that may be accepted and not yet durable, over all streams. More is refused.
+    /// Bytes that may be accepted and not yet durable, over all streams; one stream gets half of it,
+    /// or room for one of the largest records if that is more. What is beyond is refused.
     #[serde(with = "text")]
     pub unsynced_bytes: Size,
     /// Messages that may wait for a stream's writer.
@@ -86,10 +88,11 @@ pub struct Settings {
     /// The manifest goes on in a new file, begun with a snapshot, when it has grown to this size.
     #[serde(with = "text")]
     pub manifest_rotate: Size,
-    /// Threads that write, sync and read.
+    /// Streams synced in parallel. So many threads and two more write and sync, and so many, but at
+    /// most four, read.
     #[serde(with = "text")]
     pub io_threads: usize,
-    /// Streams that may be open at once.
+    /// Streams that may be open at once. One that was opened stays so until the log is closed.
     #[serde(with = "text")]
     pub max_streams: usize,
     /// Requests that may wait for the flusher.
@@ -175,6 +178,10 @@ impl Settings {
 
     /// Sets one key from its text, as `--set key=value` does.
     ///
+    /// # Errors
+    /// Names the key: it does not exist, belongs to a tier that this version does not have, or the
+    /// text makes no sense for it. Whether values go together is for [`validate`](Self::validate).
+    ///
     /// ```
     /// use tierlog::{Settings, Size};
     /// let mut settings = Settings::new("./data");
@@ -207,7 +214,10 @@ impl Settings {
             .collect()
     }
 
-    /// Checks each value and how they go together.
+    /// Checks each value and how they go together. Opening a log does it too.
+    ///
+    /// # Errors
+    /// Names the first key to change, its value, and what it must be.
     pub fn validate(&self) -> Result<(), SettingsError> {
         bounds::check(self)
     }

@@ -18,6 +18,9 @@ const FILE_LIMIT: u64 = 1 << 20;
 impl Settings {
     /// Reads a TOML text over the defaults. A key that doesn't exist is refused by name.
     ///
+    /// # Errors
+    /// With the line: it is not TOML, or as [`set`](Self::set).
+    ///
     /// ```
     /// use tierlog::{FlushPolicy, Settings};
     /// let settings = Settings::from_toml("flush = 'manual'\nio_threads = 2\n")?;
@@ -62,7 +65,10 @@ impl Settings {
         }
     }
 
-    /// Reads a TOML file over the defaults.
+    /// Reads a TOML file, of at most 1 MiB, over the defaults.
+    ///
+    /// # Errors
+    /// When it can't be read; otherwise as [`from_toml`](Self::from_toml), with its path.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, SettingsError> {
         let path = path.as_ref();
         let text = read_limited(path).map_err(|source| SettingsError::File {
@@ -77,11 +83,17 @@ impl Settings {
 
     /// Sets every key for which the environment has a variable: `TIERLOG_SEGMENT_SIZE=16MiB`. A
     /// variable of ours that names no setting is refused, like an unknown key in a file.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set), with the variable. What came before it is set.
     pub fn apply_env(&mut self) -> Result<(), SettingsError> {
         self.apply_vars(std::env::vars_os())
     }
 
     /// As [`Settings::apply_env`], with variables given by the caller.
+    ///
+    /// # Errors
+    /// As there.
     pub fn apply_vars<I>(&mut self, vars: I) -> Result<(), SettingsError>
     where
         I: IntoIterator<Item = (OsString, OsString)>,

@@ -177,6 +177,7 @@ fn values_that_do_not_go_together_are_refused_with_the_bound() {
         (&[("flush", "every 2h")], "flush", "1h"),
         (&[("manifest_chunk", "8KiB")], "manifest_chunk", "16KiB"),
         (&[("manifest_chunk", "2MiB")], "manifest_chunk", "1MiB"),
+        (&[("manifest_chunk", "20kB")], "manifest_chunk", "4KiB"),
         (
             &[("manifest_rotate", "300KiB")],
             "manifest_rotate",

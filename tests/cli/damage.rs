@@ -1,10 +1,11 @@
 //! Damaged logs: named with their exact range, never read past in silence, never made worse.
 
 use std::fs::OpenOptions;
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::harness::{Place, SMALL, numbered};
+use crate::harness::{Place, Running, SMALL, numbered};
 
 fn flip(path: &Path, at: u64) {
     let file = OpenOptions::new()
@@ -178,4 +179,43 @@ fn a_log_without_its_pointer_is_damaged_and_not_new() {
     for args in [&["append", "s"][..], &["read", "s"], &["streams"]] {
         place.run(args).expect_line(1, &["CURRENT"]);
     }
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_reported_and_is_no_failure() {
+    let place = Place::new();
+    let mut child = Running::start(place.tierlog(["append", "s", "--print-acks"]));
+    let mut stdin = child.stdin().unwrap();
+    for n in 0..3 {
+        writeln!(stdin, "acked {n}").unwrap();
+        assert_eq!(child.line(), Some(n.to_string()));
+    }
+    child.signal(rustix::process::Signal::KILL);
+    child.end_with_stdin_open();
+    // The beginning of a frame whose rest never came to the disk.
+    let segments = place.json(["segments", "s"]);
+    let open = segments.last().unwrap();
+    let end = open["file_len"].as_u64().unwrap();
+    let path = PathBuf::from(open["path"].as_str().unwrap());
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .unwrap();
+    let mut marker = [0; 4];
+    file.read_exact_at(&mut marker, 128).unwrap();
+    file.write_all_at(&marker, end).unwrap();
+    file.write_all_at(&[64, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8], end + 4)
+        .unwrap();
+
+    let acked = "acked 0\nacked 1\nacked 2\n";
+    let read = place.run(["read", "s"]).expect_code(0);
+    assert_eq!(read.text(), acked);
+    assert!(read.err.contains("torn tail"), "{}", read.err);
+    place.run(["verify"]).expect_code(0);
+    let opened = place.feed(["append", "s"], "after\n").expect_code(0);
+    assert!(opened.err.contains("torn tail"), "{}", opened.err);
+    let read = place.run(["read", "s"]).expect_code(0);
+    assert_eq!(read.text(), format!("{acked}after\n"));
+    assert!(read.err.is_empty(), "it is cut: {}", read.err);
 }

@@ -4,13 +4,16 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 /// Nothing that is waited for takes this long, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Lines of a child that may wait for their test.
+const LINES_AHEAD: usize = 1 << 16;
 
 /// A place for one log.
 pub(crate) struct Place {
@@ -255,7 +258,7 @@ impl Drop for Running {
 
 /// Reads a pipe on a thread, line by line.
 fn lines(from: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
-    let (to, lines) = channel();
+    let (to, lines) = sync_channel(LINES_AHEAD);
     std::thread::spawn(move || {
         let mut from = BufReader::new(from);
         loop {

@@ -1,4 +1,16 @@
 //! The log as an app sees it, on real files unless a test says otherwise.
 
 mod append;
+mod beside;
+mod damage;
+mod documents;
+mod examples;
+mod folder;
+mod kill9;
+mod open_errors;
+mod power;
+mod repairs;
+mod runtimes;
+mod sim;
 mod support;
+mod track;

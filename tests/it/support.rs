@@ -1,6 +1,6 @@
 //! What the tests share.
 
-use std::{path::Path, time::Duration};
+use std::{io::Write, path::Path, time::Duration};
 
 use tierlog::{
     Error, From, Record, Settings, Stream, Supervisor, testing::storage::error::StorageError,
@@ -60,10 +60,22 @@ pub async fn open_when_free(settings: &Settings) -> Supervisor {
     loop {
         match Supervisor::open(settings.clone()).await {
             Ok(supervisor) => return supervisor,
-            Err(Error::Storage(error)) if matches!(*error, StorageError::Locked { .. }) => {
-                tokio::task::yield_now().await;
-            }
+            Err(error) if is_locked(&error) => tokio::task::yield_now().await,
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+/// Somebody else has the log open.
+pub fn is_locked(error: &Error) -> bool {
+    matches!(error, Error::Storage(error) if matches!(**error, StorageError::Locked { .. }))
+}
+
+/// Says a line to whoever reads what this process prints; in one write, so that a kill does not
+/// leave half a line in the midst of others.
+pub fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    out.write_all(format!("{line}\n").as_bytes())
+        .and_then(|()| out.flush())
+        .expect("somebody listens");
 }

@@ -162,8 +162,9 @@ pub fn unwraps(source: &Source) -> Vec<Breach> {
                 if reason.kind != Kind::Text || reason.text.trim().is_empty() {
                     found.push(source.breach(line, "`.expect()` has to say why it can't fail"));
                 }
-                // A bench whose disk fails has no figures to print: it may end there.
-                let is_bench = source.path.split('/').any(|part| part == "benches");
+                // A bench or a fuzzer whose disk fails has nothing to tell: it may end there.
+                let ends = |part| part == "benches" || part == "fuzz";
+                let is_bench = source.path.split('/').any(ends);
                 let call = chain(tokens, at - 1).find(|c| IO_CALLS.contains(&c.as_str()));
                 if let (Some(call), false) = (call, is_bench) {
                     found.push(source.breach(line, format!("`.expect()` on I/O (`{call}`)")));

@@ -43,7 +43,7 @@ impl CoordinatorHandle {
     /// Asks for a segment; `Some` gives the request back because the mailbox is full.
     ///
     /// # Errors
-    /// [`CoordinatorGone`].
+    /// `CoordinatorGone`, when it has ended.
     pub fn try_admit(&self, admit: Admit) -> Result<Option<Admit>, CoordinatorGone> {
         match self.actor.tell(admit).try_send() {
             Ok(()) => Ok(None),

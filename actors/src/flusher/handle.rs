@@ -24,7 +24,7 @@ impl FlusherHandle {
     /// Asks for a sync, if there is room in the mailbox; gives the request back where there is not.
     ///
     /// # Errors
-    /// [`FlusherGone`]; whoever holds the outcome's slot learns it from there as well.
+    /// `FlusherGone`; whoever holds the outcome's slot learns it from there as well.
     pub fn try_flush(&self, request: FlushRequest) -> Result<Option<FlushRequest>, FlusherGone> {
         match self.0.tell(request).try_send() {
             Ok(()) => Ok(None),

@@ -145,7 +145,11 @@ impl Permit {
         self.budget.unsynced.fetch_add(self.bytes, Ordering::SeqCst);
         if let Some(parent) = &self.budget.parent {
             parent.unsynced.fetch_add(self.bytes, Ordering::SeqCst);
+            parent.bell.ring();
         }
+        // No byte came back, but what is short has another name now. Under `manual` nothing else
+        // may ever ring: whoever waits for `Admission` must learn that a flush is what it takes.
+        self.budget.bell.ring();
         UnsyncedPermit(self)
     }
 }
@@ -204,6 +208,27 @@ mod tests {
         assert_eq!(log.take(20).err(), Some(Short::Unsynced));
         drop(held);
         assert_eq!(log.shortage(100), None);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_what_is_queued_is_woken_when_it_is_written() {
+        let log = Budget::new(100, None);
+        let stream = Budget::new(100, Some(Arc::clone(&log)));
+        let queued = stream.take(90).expect("room");
+        assert_eq!(stream.shortage(20), Some(Short::Queued));
+        let of_stream = stream
+            .bell
+            .wait_until(|| stream.shortage(20) != Some(Short::Queued));
+        let of_log = log
+            .bell
+            .wait_until(|| stream.shortage(20) != Some(Short::Queued));
+        tokio::pin!(of_stream, of_log);
+        assert!(futures::poll!(of_stream.as_mut()).is_pending());
+        assert!(futures::poll!(of_log.as_mut()).is_pending());
+        let held = queued.written();
+        assert!(futures::poll!(of_stream.as_mut()).is_ready());
+        assert!(futures::poll!(of_log.as_mut()).is_ready());
+        drop(held);
     }
 
     #[test]

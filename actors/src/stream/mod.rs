@@ -9,3 +9,6 @@ pub mod segments;
 pub mod shared;
 pub mod tail;
 pub mod ticket;
+
+#[cfg(test)]
+mod tests;

@@ -249,16 +249,30 @@ impl StreamShared {
     }
 
     /// The refusal that a record of so many bytes would meet now, if any.
+    ///
+    /// In the order of `accept`: named in another one, a caller who was refused for one thing and
+    /// asks when that is over would be told "now", be refused again, and never let go of its thread.
     pub fn would_refuse(&self, bytes: usize) -> Option<Refusal> {
         let door = self.lock();
         door.refusal().or_else(|| {
-            if self.lane_in.is_full() {
-                return Some(Refusal::WouldBlock(Kind::Admission));
-            }
-            self.budget
+            let short = self
+                .budget
                 .shortage(bytes + MESSAGE_COST)
-                .map(|short| Refusal::WouldBlock(short.kind()))
+                .map(|short| short.kind());
+            let full = || self.lane_in.is_full().then_some(Kind::Admission);
+            short.or_else(full).map(Refusal::WouldBlock)
         })
+    }
+
+    /// Resolves when a command would be taken, or refused for good: a command needs no bytes, and
+    /// stands in the way of nothing that keeps records out. Cancel-safe.
+    pub async fn ready_for_control(&self) {
+        self.bell
+            .wait_until(|| {
+                let door = self.lock();
+                door.shut.is_some() || !(door.held_shut || self.lane_in.is_full())
+            })
+            .await;
     }
 
     /// Resolves when a record of so many bytes would not be refused with this kind. Another kind

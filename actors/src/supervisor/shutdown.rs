@@ -43,7 +43,7 @@ impl SupervisorActor {
         .await;
         let lost = Error::indeterminate(&"it was not durable at the deadline of the shutdown");
         self.abandon_all(&Error::Closed, &lost);
-        self.keep_lock_while_busy();
+        self.keep_lock_while_busy(deadline).await;
         self.shared.set_generation(None);
         self.stopped = true;
         report.took = begun.elapsed();
@@ -119,18 +119,25 @@ impl SupervisorActor {
     }
 
     /// A write that outlives the shutdown keeps the directory locked until it ends: the next owner
-    /// must not recover files that are still being written.
-    fn keep_lock_while_busy(&self) {
+    /// must not recover files that are still being written. Most end at once, a hair after what
+    /// they did was told, and are waited for: whoever opens the directory as soon as `shutdown`
+    /// has returned must not find it locked.
+    async fn keep_lock_while_busy(&mut self, deadline: Instant) {
         let streams = self.open.values().map(|entry| entry.running.clone());
         let shared = self
             .generation
             .iter()
             .map(|generation| generation.running.clone());
-        let busy: Vec<_> = streams
-            .chain(shared)
-            .filter(|running| running.count() > 0)
-            .collect();
-        if busy.is_empty() {
+        let busy: Vec<_> = streams.chain(shared).collect();
+        let idle = async {
+            for running in &busy {
+                running.idle().await;
+            }
+        };
+        if timeout_at(deadline.max(Instant::now()) + GRACE, idle)
+            .await
+            .is_ok()
+        {
             return;
         }
         let lock = Arc::clone(&self.lock);

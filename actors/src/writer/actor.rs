@@ -400,6 +400,9 @@ impl WriterActor {
                         self.fault("writer.drain").await;
                         let now = self.generation.log.clock.now_ns();
                         self.take(message, now);
+                        // It may have been the last one, and then nothing is left to drain: on a
+                        // lane of one message nobody else would say that there is room.
+                        self.stream.bell.ring();
                     }
                 }
                 () = at(wake_at) => self.woken().await,

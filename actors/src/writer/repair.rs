@@ -114,7 +114,9 @@ impl WriterActor {
         if let Some(sealing) = self.sealing.take() {
             match sealing.into_unsynced() {
                 Ok((active, done)) => {
-                    let _ = self.within(done).await?;
+                    if let Some(done) = done {
+                        let _ = self.within(done).await?;
+                    }
                     endings.push(self.ending(&active, &unwritten));
                 }
                 // It is synced: the coordinator has it, and its commit comes before ours.

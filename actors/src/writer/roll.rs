@@ -81,6 +81,8 @@ pub struct Sealing {
 enum Stage {
     /// Its footer is being written, and all of it synced.
     Syncing { done: SealJob, since: Instant },
+    /// That failed: what is not durable in it is about to be written again.
+    Failed,
     /// The coordinator's mailbox is full.
     Sending {
         send: BoxFuture<'static, ()>,
@@ -94,6 +96,7 @@ impl std::fmt::Debug for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Syncing { .. } => "Syncing",
+            Self::Failed => "Failed",
             Self::Sending { .. } => "Sending",
             Self::Committing(_) => "Committing",
         })
@@ -125,14 +128,15 @@ impl Sealing {
     pub fn syncing_since(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Syncing { since, .. } => Some(*since),
-            Stage::Sending { .. } | Stage::Committing(_) => None,
+            Stage::Failed | Stage::Sending { .. } | Stage::Committing(_) => None,
         }
     }
 
-    /// What it was, with its sync, while that is under way.
-    pub(super) fn into_unsynced(self) -> Result<(Active, SealJob), Box<Self>> {
+    /// What it was, unless it is synced; with its sync, while that is under way.
+    pub(super) fn into_unsynced(self) -> Result<(Active, Option<SealJob>), Box<Self>> {
         match self.stage {
-            Stage::Syncing { done, .. } => Ok((self.active, done)),
+            Stage::Syncing { done, .. } => Ok((self.active, Some(done))),
+            Stage::Failed => Ok((self.active, None)),
             Stage::Sending { .. } | Stage::Committing(_) => Err(Box::new(self)),
         }
     }
@@ -146,7 +150,7 @@ impl Sealing {
                 SealingEvent::Sent
             }
             Some(Stage::Committing(done)) => SealingEvent::Committed(done.await),
-            None => std::future::pending().await,
+            Some(Stage::Failed) | None => std::future::pending().await,
         }
     }
 }
@@ -373,11 +377,9 @@ impl WriterActor {
                 Counters::add(&self.generation.log.counters.syncs, 1);
                 self.durable_to(end).await;
             }
-            SealingEvent::Synced(Ok(Err(error))) => {
-                self.repair(Vec::new(), Error::from(error)).await;
-            }
+            SealingEvent::Synced(Ok(Err(error))) => self.seal_failed(Error::from(error)).await,
             SealingEvent::Synced(Err(died)) => {
-                self.repair(Vec::new(), Error::indeterminate(&died)).await;
+                self.seal_failed(Error::indeterminate(&died)).await;
             }
             SealingEvent::Sent => {
                 let Some(mut sealing) = self.sealing.take() else {
@@ -409,6 +411,14 @@ impl WriterActor {
                 self.note_idle();
             }
         }
+    }
+
+    /// The sync of a seal failed. Its job has answered, so that nobody may wait for it again.
+    async fn seal_failed(&mut self, error: Error) {
+        if let Some(sealing) = &mut self.sealing {
+            sealing.stage = Stage::Failed;
+        }
+        self.repair(Vec::new(), error).await;
     }
 
     /// When the active segment gets too old.

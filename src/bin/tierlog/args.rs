@@ -16,13 +16,13 @@ use crate::time_text;
 )]
 pub(crate) struct Args {
     #[command(flatten)]
-    pub(crate) common: Common,
+    pub(crate) global: GlobalArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Common {
+pub(crate) struct GlobalArgs {
     /// Directory that holds the log [default: ./tierlog-data]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,

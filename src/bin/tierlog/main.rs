@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return not_understood(&error),
     };
-    let json = args.common.json;
+    let json = args.global.json;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -58,8 +58,8 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<(), Ending> {
-    let Args { common, command } = args;
-    let mut session = Session::new(&common, &command)?;
+    let Args { global, command } = args;
+    let mut session = Session::new(&global, &command)?;
     match command {
         Command::Demo { file } => demo::run(session, file).await,
         Command::Append(args) => append::run(session, args).await,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tierlog::{ReadOnly, RecoveryReport, Settings, Supervisor};
 
-use crate::args::{Command, Common, Manifest};
+use crate::args::{Command, GlobalArgs, Manifest};
 use crate::exit::{Ending, say};
 use crate::output::Output;
 use crate::signal::{Holds, Interrupt};
@@ -29,14 +29,14 @@ pub(crate) struct Session {
 
 impl Session {
     /// Puts the settings together: file, then environment, then flags.
-    pub(crate) fn new(common: &Common, command: &Command) -> Result<Self, Ending> {
-        let mut settings = match &common.config {
+    pub(crate) fn new(global: &GlobalArgs, command: &Command) -> Result<Self, Ending> {
+        let mut settings = match &global.config {
             Some(path) => Settings::from_file(path)?,
             None => Settings::default(),
         };
         settings.apply_env()?;
         let mut data_flag = None;
-        for (key, value) in &common.set {
+        for (key, value) in &global.set {
             settings
                 .set(key, value)
                 .map_err(|error| Ending::usage(format!("--set {key}: {error}"), error.advice()))?;
@@ -44,7 +44,7 @@ impl Session {
                 data_flag = Some(settings.data.clone());
             }
         }
-        if let Some(data) = &common.data {
+        if let Some(data) = &global.data {
             settings.data.clone_from(data);
             data_flag = Some(data.clone());
         }
@@ -55,7 +55,7 @@ impl Session {
         Ok(Self {
             settings,
             data_flag,
-            json: common.json,
+            json: global.json,
             interrupt: Interrupt::listen(command.holds())?,
             out: Output::stdout()?,
         })
@@ -119,6 +119,38 @@ impl Session {
                 advice: "open the log again and read the stream to see which it has".into(),
             }),
         }
+    }
+}
+
+/// A wait for room shorter than this is how a fast producer and a log keep step, and no news.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Says once that the log has no room, when a wait for it takes long.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    json: bool,
+    told: bool,
+}
+
+impl Patience {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json, told: false }
+    }
+
+    /// Waits for `room`, which is short of `what`. As safe to cancel as `room` is.
+    pub(crate) async fn wait<T>(&mut self, what: &str, room: impl Future<Output = T>) -> T {
+        tokio::pin!(room);
+        if !self.told {
+            tokio::select! {
+                biased;
+                done = &mut room => return done,
+                () = tokio::time::sleep(PATIENCE) => {}
+            }
+            self.told = true;
+            let text = format!("waiting: the log has no room now ({what}); Ctrl-C ends");
+            note(self.json, &text);
+        }
+        room.await
     }
 }
 

@@ -5,15 +5,10 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::Duration;
 
 use tierlog::{Ack, AppendError, Error, Kind, Level, NewRecord, Offset, Stream, Ticket, TryAppend};
 
 use crate::exit::Ending;
-use crate::session::note;
-
-/// A wait for room shorter than this is how a fast producer and a log keep step, and no news.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What came of an attempt to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,41 +156,6 @@ impl Flight {
         }
         self.returned.extend(refused.records);
         Ok(())
-    }
-}
-
-/// Waits for room in the log.
-#[derive(Debug)]
-pub(super) struct Room {
-    stream: Stream,
-    json: bool,
-    announced: bool,
-}
-
-impl Room {
-    pub(super) fn new(stream: Stream, json: bool) -> Self {
-        Self {
-            stream,
-            json,
-            announced: false,
-        }
-    }
-
-    /// Waits, and says so once when it takes long. Cancelling it loses nothing.
-    pub(super) async fn ready(&mut self, kind: Kind, bytes: usize) {
-        let ready = self.stream.ready_for(kind, bytes);
-        tokio::pin!(ready);
-        if !self.announced {
-            tokio::select! {
-                biased;
-                _ = &mut ready => return,
-                () = tokio::time::sleep(PATIENCE) => {}
-            }
-            self.announced = true;
-            let text = format!("waiting: the log has no room now ({kind}); Ctrl-C ends");
-            note(self.json, &text);
-        }
-        ready.await;
     }
 }
 

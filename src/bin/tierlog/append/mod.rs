@@ -9,9 +9,9 @@ use crate::args::{AckLevel, Append, Delimiter};
 use crate::exit::{Ending, say};
 use crate::input::{self, Delimited, Input, Len32};
 use crate::output::{Output, count_text};
-use crate::session::Session;
+use crate::session::{Patience, Session};
 
-use flight::{Flight, Room, Step};
+use flight::{Flight, Step};
 
 pub(crate) async fn run(mut session: Session, args: Append) -> Result<(), Ending> {
     let level = match args.ack {
@@ -42,7 +42,7 @@ pub(crate) async fn run(mut session: Session, args: Append) -> Result<(), Ending
     };
     let mut run = Run {
         flight: Flight::new(stream.clone(), level, args.window),
-        room: Room::new(stream.clone(), session.json),
+        patience: Patience::new(session.json),
         acks: Acks::new(args.print_acks, session.json),
         manual: session.settings.flush == FlushPolicy::Manual,
         stream,
@@ -105,7 +105,7 @@ struct Run<'a> {
     session: &'a mut Session,
     stream: Stream,
     flight: Flight,
-    room: Room,
+    patience: Patience,
     acks: Acks,
     manual: bool,
 }
@@ -181,11 +181,13 @@ impl Run<'_> {
                 }
                 self.session.out.flush()?;
                 let interrupt = self.session.interrupt.clone();
+                let short_of = kind.to_string();
+                let ready = self.stream.ready_for(kind, bytes);
                 tokio::select! {
                     biased;
                     () = interrupt.fired() => Err(Ending::Interrupted),
                     () = self.flight.landed() => Ok(()),
-                    () = self.room.ready(kind, bytes) => Ok(()),
+                    () = self.patience.wait(&short_of, ready) => Ok(()),
                 }
             }
         }

@@ -7,6 +7,7 @@ use tierlog::{Appender, Counters, NewRecord, Settings, Stream, Supervisor, Ticke
 
 use crate::exit::Ending;
 use crate::input::Input;
+use crate::session::Patience;
 
 use super::STREAM;
 use super::pieces::Pieces;
@@ -42,6 +43,7 @@ pub(super) async fn run(
         appender: stream.appender(),
         stream,
         tickets: VecDeque::new(),
+        patience: Patience::new(json),
     };
     let (mut records, mut bytes) = (0, 0);
     while let Some(batch) = input
@@ -72,22 +74,26 @@ struct Road {
     stream: Stream,
     appender: Appender,
     tickets: VecDeque<Ticket>,
+    patience: Patience,
 }
 
 impl Road {
     async fn take(&mut self, record: NewRecord) -> Result<(), Ending> {
         if record.key.is_none() {
-            let ticket = self.appender.push(&record.payload).await?;
+            let pushed = self.appender.push(&record.payload);
+            let ticket = self.patience.wait("a full buffer", pushed).await?;
             return self.keep(ticket).await;
         }
-        let ticket = self.appender.send().await?;
+        let sent = self.appender.send();
+        let ticket = self.patience.wait("a full buffer", sent).await?;
         self.keep(ticket).await?;
         let mut record = record;
         loop {
             match self.stream.try_append(record) {
                 Ok(ticket) => return self.keep(Some(ticket)).await,
                 Err(TryAppend::WouldBlock { kind, payload }) => {
-                    self.stream.ready_for(kind, payload.payload.len()).await;
+                    let ready = self.stream.ready_for(kind, payload.payload.len());
+                    self.patience.wait(&kind.to_string(), ready).await;
                     record = payload;
                 }
                 Err(TryAppend::Failed { error, .. }) => return Err(error.into()),
@@ -112,7 +118,8 @@ impl Road {
 
     /// Everything is sent, synced and acked.
     async fn arrive(&mut self) -> Result<(), Ending> {
-        let ticket = self.appender.send().await?;
+        let sent = self.appender.send();
+        let ticket = self.patience.wait("a full buffer", sent).await?;
         self.tickets.extend(ticket);
         self.stream.flush().await?;
         while let Some(ticket) = self.tickets.pop_front() {

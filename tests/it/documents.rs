@@ -1,0 +1,78 @@
+//! What the documents say about tests and settings is so.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use tierlog::Settings;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).expect("a folder of the repository") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|ext| ext == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The names of all functions of the repository.
+fn functions() -> BTreeSet<String> {
+    let mut files = Vec::new();
+    rust_files(root(), &mut files);
+    let text = |path: &PathBuf| fs::read_to_string(path).expect("a source file");
+    let mut names = BTreeSet::new();
+    for text in files.iter().map(text) {
+        for piece in text.split("fn ").skip(1) {
+            let is_name = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
+            names.insert(piece.chars().take_while(is_name).collect());
+        }
+    }
+    names
+}
+
+/// What stands in backticks and looks like the name of a test: three words or more.
+fn tests_named(page: &str) -> BTreeSet<&str> {
+    let words = page.split('`').skip(1).step_by(2);
+    words
+        .filter(|word| word.matches('_').count() >= 3)
+        .filter(|word| word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+        .collect()
+}
+
+#[test]
+fn every_test_that_the_documents_name_exists() {
+    let functions = functions();
+    for page in ["ARCHITECTURE.md", "tests/README.md"] {
+        let text = fs::read_to_string(root().join(page)).expect("a page");
+        let named = tests_named(&text);
+        assert!(named.len() > 20, "{page} names {} tests", named.len());
+        let gone: Vec<_> = named
+            .iter()
+            .filter(|name| !functions.contains(**name))
+            .collect();
+        assert!(
+            gone.is_empty(),
+            "{page} names tests that are not there: {gone:#?}"
+        );
+    }
+}
+
+#[test]
+fn the_table_of_settings_has_every_key_with_its_default() {
+    let page = fs::read_to_string(root().join("docs/operations.md")).expect("the page");
+    let missing: Vec<_> = Settings::keys()
+        .iter()
+        .map(|key| format!("| `{}` | `{}` |", key.name, key.default))
+        .filter(|row| !page.contains(row.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "docs/operations.md lacks {missing:#?}");
+}
