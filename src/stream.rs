@@ -330,8 +330,11 @@ impl Stream {
     /// [`ready`](Self::ready) for a record of so many bytes.
     pub async fn ready_for(&self, kind: Kind, bytes: usize) {
         self.shared.ready(kind, bytes).await;
-        if let (Kind::Manifest, Ok(generation)) = (kind, self.log.generation()) {
-            generation.manifest.ready().await;
+        // A trim is refused by a mailbox, which the door knows nothing of.
+        match (kind, self.log.generation()) {
+            (Kind::Manifest, Ok(generation)) => generation.manifest.ready().await,
+            (Kind::Rollover, Ok(generation)) => generation.coordinator.ready().await,
+            _ => {}
         }
     }
 

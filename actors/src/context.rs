@@ -2,14 +2,19 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use serde::Serialize;
-use tierlog_storage::{Epoch, LogId, claims::ClaimsFile, disk::Disk, layout::Layout};
+use tierlog_storage::{
+    Epoch, LogId,
+    claims::ClaimsFile,
+    disk::{Disk, DiskLock},
+    layout::Layout,
+};
 
 use crate::{
     clock::Clock,
@@ -46,6 +51,8 @@ pub struct LogContext {
     pub budget: Arc<Budget>,
     /// What recent frames of all streams take.
     pub tail: Arc<TailBudget>,
+    /// The lock on the directory; it belongs to the supervisor and to jobs under way.
+    pub lock: Mutex<Option<Weak<dyn DiskLock>>>,
     /// Streams with bytes that are not durable: a hint whether a write and its sync may be one
     /// hand-over, or are better left to the flusher.
     pub dirty: AtomicUsize,
@@ -79,7 +86,15 @@ impl LogContext {
         running: &Running,
         f: impl FnOnce() -> T + Send + 'static,
     ) -> Completion<T> {
-        run(&self.executor, Work::Write, running, f)
+        // Whatever becomes of the actors: the next owner must not recover files that are still
+        // being written to.
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = lock.as_ref().and_then(Weak::upgrade);
+        run(&self.executor, Work::Write, running, move || {
+            let outcome = f();
+            drop(lock);
+            outcome
+        })
     }
 }
 

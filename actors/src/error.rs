@@ -203,6 +203,12 @@ impl Error {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::StorageFull => "free disk space or trim, then try again",
+            Self::Storage(error) if matches!(error.as_ref(), StorageError::CorruptFile { .. }) => {
+                "restore the file that it names from a copy"
+            }
+            Self::Storage(error) if matches!(error.as_ref(), StorageError::NotALog { .. }) => {
+                "name the directory of a log"
+            }
             Self::Storage(error) if matches!(error.as_ref(), StorageError::Locked { .. }) => {
                 "stop the process that has it open, or read it read-only"
             }

@@ -15,6 +15,7 @@
 //! slot of an earlier life may speak of records that were cut since.
 
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
 use crate::{
     crc::crc64,
@@ -104,6 +105,8 @@ pub struct ClaimsFile {
     file: SharedFile,
     layout: Layout,
     slots: u32,
+    /// What each slot holds, so that it only rises.
+    held: Vec<Mutex<Option<Claim>>>,
 }
 
 impl ClaimsFile {
@@ -141,20 +144,32 @@ impl ClaimsFile {
             file,
             layout: layout.clone(),
             slots,
+            held: (0..slots).map(|_| Mutex::default()).collect(),
         })
     }
 
-    /// Writes a claim into its slot, in place of what it held. One caller a slot at a time.
+    /// Writes a claim into its slot, in place of what it held.
+    ///
+    /// Two syncs of one stream may end at the same time, that of a seal and that of the segment
+    /// behind it, and leave their claims in any order: one that says less than the slot holds
+    /// changes nothing, or what was acked on the word of the greater one would be claimed no more.
     ///
     /// A failure makes nothing less durable: the caller may go on without the claim.
     pub fn put(&self, slot: u32, claim: &Claim) -> Result<()> {
-        if slot >= self.slots {
+        let Some(held) = self.held.get(slot as usize) else {
             let what = format!("claim slot {slot} of {}", self.slots);
             return Err(StorageError::Invalid { what });
+        };
+        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |claim: &Claim| (claim.stream, claim.epoch, claim.incarnation);
+        if held.is_some_and(|held| of(&held) == of(claim) && held.durable >= claim.durable) {
+            return Ok(());
         }
         self.file
             .write_at(&claim.encode(), position(slot))
-            .map_err(|error| StorageError::io("write", self.layout.claims(), error))
+            .map_err(|error| StorageError::io("write", self.layout.claims(), error))?;
+        *held = Some(*claim);
+        Ok(())
     }
 
     /// How many slots there are.

@@ -1,6 +1,6 @@
 //! The loop: decide, begin a task, take its outcome. Nothing is awaited inside a handler.
 
-use std::{collections::HashMap, convert::Infallible, fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use kameo::{
@@ -97,11 +97,14 @@ impl CoordinatorActor {
         metrics::gauge!("tierlog_hot_bytes").set(self.ledger.used() as f64);
     }
 
-    async fn run(&mut self, mailbox: &mut MailboxReceiver<Self>) -> Option<Signal<Self>> {
+    async fn run(
+        &mut self,
+        mailbox: &mut MailboxReceiver<Self>,
+    ) -> Result<Option<Signal<Self>>, Error> {
         loop {
             if let Some(error) = &self.broken {
                 tracing::error!(target: "tierlog::coordinator", %error, "a folder could not be synced");
-                return None;
+                return Err(error.clone());
             }
             let takes_more = self.under_way.len() < self.most_tasks;
             tokio::select! {
@@ -111,7 +114,7 @@ impl CoordinatorActor {
                 }
                 signal = mailbox.recv(), if takes_more => {
                     self.drained.ring();
-                    return signal;
+                    return Ok(signal);
                 }
             }
         }
@@ -135,9 +138,9 @@ impl Drop for CoordinatorActor {
 
 impl Actor for CoordinatorActor {
     type Args = Self;
-    type Error = Infallible;
+    type Error = Error;
 
-    async fn on_start(actor: Self, _: ActorRef<Self>) -> Result<Self, Infallible> {
+    async fn on_start(actor: Self, _: ActorRef<Self>) -> Result<Self, Error> {
         Ok(actor)
     }
 
@@ -145,8 +148,8 @@ impl Actor for CoordinatorActor {
         &mut self,
         _: WeakActorRef<Self>,
         mailbox: &mut MailboxReceiver<Self>,
-    ) -> Result<Option<Signal<Self>>, Infallible> {
-        Ok(self.run(mailbox).await)
+    ) -> Result<Option<Signal<Self>>, Error> {
+        self.run(mailbox).await
     }
 }
 

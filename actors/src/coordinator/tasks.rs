@@ -96,6 +96,14 @@ pub async fn admit(tasks: Tasks, admit: Admit, guard: AdmissionGuard) -> Effect 
     if commit {
         match manifest.commit(vec![entry.clone()]).await {
             Ok(committed) => seq = committed,
+            Err(Error::StorageFull) => {
+                // Nothing was written: the manifest has no room, which is weather like any other
+                // full disk. The file is not named by anything and goes.
+                take_back(&log, &running, (stream, no)).await;
+                let _ = done.send(Err(AdmitError::Short(Kind::Admission)));
+                let writer = nudge;
+                return Effect::DiskFull { stream, writer };
+            }
             Err(error) => {
                 let _ = done.send(Err(AdmitError::Failed(error)));
                 return Effect::None;
@@ -164,6 +172,18 @@ async fn create(
         }
     };
     Err(NotCreated { answer, disk })
+}
+
+/// Removes a file that was made for nothing. Should that fail, the next open does it.
+async fn take_back(log: &Arc<LogContext>, running: &Running, what: (StreamId, SegmentNo)) {
+    let job_log = Arc::clone(log);
+    let job = log.write_job(running, move || {
+        let path = job_log.layout.segment(what.0, what.1);
+        if let Err(error) = job_log.disk.remove(&path) {
+            tracing::debug!(target: "tierlog::coordinator", path = %path.display(), %error, "a leftover stays until the next open");
+        }
+    });
+    let _ = job.await;
 }
 
 /// Says in the manifest that a segment is sealed, then shows it to readers as such.

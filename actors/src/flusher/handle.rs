@@ -43,6 +43,12 @@ impl FlusherHandle {
         })
     }
 
+    /// Whether the mailbox has room.
+    pub fn has_room(&self) -> bool {
+        let mailbox = self.0.mailbox_sender();
+        mailbox.is_closed() || mailbox.capacity().is_none_or(|room| room > 0)
+    }
+
     /// Ends the actor where it stands.
     pub fn kill(&self) {
         self.0.kill();

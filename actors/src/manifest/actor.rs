@@ -1,6 +1,6 @@
 //! The loop: gather what waits, write it in one go, answer.
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
 use kameo::{
     actor::{ActorRef, PreparedActor, WeakActorRef},
@@ -62,7 +62,7 @@ pub fn spawn(args: ManifestArgs) -> (ManifestHandle, Ended<ManifestActor>) {
         questions: Vec::new(),
         close: None,
         unclaimed: None,
-        lost: false,
+        lost: None,
         drained: Arc::clone(&drained),
     };
     let prepared = PreparedActor::new(mailbox::bounded(queue));
@@ -85,7 +85,8 @@ pub struct ManifestActor {
     /// When the last commit is to be claimed by an empty one behind it, so that damage to it is
     /// told from a tear.
     unclaimed: Option<Instant>,
-    lost: bool,
+    /// Why nothing can be written any more.
+    lost: Option<Error>,
     drained: Arc<Bell>,
 }
 
@@ -129,10 +130,16 @@ impl ManifestActor {
         let Some(job) = self.job.take() else { return };
         let Ok(outcome) = outcome else {
             // The job panicked with the store: nothing can be written any more.
-            self.lost = true;
+            self.lost = Some(gone());
             return;
         };
-        self.lost = outcome.store.is_none();
+        if outcome.store.is_none() {
+            let why = outcome
+                .results
+                .iter()
+                .find_map(|result| result.as_ref().err());
+            self.lost = Some(why.cloned().unwrap_or_else(gone));
+        }
         self.store = outcome.store;
         self.log.faults.at("manifest.after_commit").await;
         Counters::add(
@@ -185,18 +192,21 @@ impl ManifestActor {
         });
     }
 
-    async fn run(&mut self, mailbox: &mut MailboxReceiver<Self>) -> Option<Signal<Self>> {
+    async fn run(
+        &mut self,
+        mailbox: &mut MailboxReceiver<Self>,
+    ) -> Result<Option<Signal<Self>>, Error> {
         loop {
             if self.takes_more()
                 && let Ok(signal) = mailbox.try_recv()
             {
                 self.drained.ring();
-                return Some(signal);
+                return Ok(Some(signal));
             }
             self.start().await;
-            if self.lost {
+            if let Some(error) = &self.lost {
                 // The supervisor sees the end, recovers from disk and begins a new generation.
-                return None;
+                return Err(error.clone());
             }
             if let Some(store) = &self.store
                 && self.waiting.is_empty()
@@ -207,7 +217,7 @@ impl ManifestActor {
             }
             if self.job.is_none() && self.waiting.is_empty() && self.close.is_some() {
                 self.close().await;
-                return None;
+                return Ok(None);
             }
             let takes_more = self.takes_more();
             let claim_at = self.unclaimed.filter(|_| self.job.is_none());
@@ -216,7 +226,7 @@ impl ManifestActor {
                 outcome = in_job(&mut self.job) => self.finish(outcome).await,
                 signal = mailbox.recv(), if takes_more => {
                     self.drained.ring();
-                    return signal;
+                    return Ok(signal);
                 }
                 () = sleep_until(claim_at) => self.claim(),
             }
@@ -241,9 +251,9 @@ async fn sleep_until(at: Option<Instant>) {
 
 impl Actor for ManifestActor {
     type Args = Self;
-    type Error = Infallible;
+    type Error = Error;
 
-    async fn on_start(actor: Self, _: ActorRef<Self>) -> Result<Self, Infallible> {
+    async fn on_start(actor: Self, _: ActorRef<Self>) -> Result<Self, Error> {
         Ok(actor)
     }
 
@@ -251,15 +261,11 @@ impl Actor for ManifestActor {
         &mut self,
         _: WeakActorRef<Self>,
         mailbox: &mut MailboxReceiver<Self>,
-    ) -> Result<Option<Signal<Self>>, Infallible> {
-        Ok(self.run(mailbox).await)
+    ) -> Result<Option<Signal<Self>>, Error> {
+        self.run(mailbox).await
     }
 
-    async fn on_stop(
-        &mut self,
-        _: WeakActorRef<Self>,
-        _: ActorStopReason,
-    ) -> Result<(), Infallible> {
+    async fn on_stop(&mut self, _: WeakActorRef<Self>, _: ActorStopReason) -> Result<(), Error> {
         self.drained.ring();
         Ok(())
     }

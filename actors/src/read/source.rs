@@ -135,8 +135,9 @@ impl Closing {
             Self::Door => match stream.is_shut() {
                 None => Ending::Open,
                 // What was accepted before the door was shut is still on its way: either it
-                // becomes readable, or `next` falls back to what is.
-                Some(Error::Closed) if position < stream.watermarks().next => Ending::Open,
+                // becomes readable, or the door's next offset falls back to what is. The watermark
+                // does not: what was written and never became durable stays written.
+                Some(Error::Closed) if position < stream.accepted_end() => Ending::Open,
                 Some(Error::Closed) => Ending::Drained,
                 Some(error) => Ending::Failed(error),
             },

@@ -68,15 +68,18 @@ impl Budget {
         })
     }
 
-    /// Whether `bytes` would be granted now.
-    pub fn shortage(&self, bytes: usize) -> Option<Short> {
+    /// What stands in the way of `bytes` now, here and in the larger budget.
+    pub fn shortages(&self, bytes: usize) -> impl Iterator<Item = Short> + use<'_> {
+        let own = self.shortage(bytes);
+        let parent = self.parent.as_ref();
+        own.into_iter()
+            .chain(parent.and_then(|parent| parent.shortage(bytes)))
+    }
+
+    /// What stands in the way of `bytes` here.
+    fn shortage(&self, bytes: usize) -> Option<Short> {
         let held = self.held.load(Ordering::SeqCst);
-        if held.saturating_add(bytes) > self.limit && held > 0 {
-            return Some(self.what_is_short(bytes));
-        }
-        self.parent
-            .as_ref()
-            .and_then(|parent| parent.shortage(bytes))
+        (held > 0 && held.saturating_add(bytes) > self.limit).then(|| self.what_is_short(held))
     }
 
     /// The larger budget.
@@ -96,14 +99,16 @@ impl Budget {
         if held > 0 && held.saturating_add(bytes) > self.limit {
             self.held.fetch_sub(bytes, Ordering::SeqCst);
             self.bell.ring();
-            return Err(self.what_is_short(bytes));
+            return Err(self.what_is_short(held));
         }
         Ok(())
     }
 
-    fn what_is_short(&self, bytes: usize) -> Short {
+    /// The larger part of what is held. It does not depend on who asks: of two callers who wait
+    /// for the same bytes one would otherwise be told the other name.
+    fn what_is_short(&self, held: usize) -> Short {
         let unsynced = self.unsynced.load(Ordering::SeqCst);
-        if unsynced > 0 && unsynced.saturating_add(bytes) > self.limit / 2 {
+        if unsynced.saturating_mul(2) > held {
             Short::Unsynced
         } else {
             Short::Queued
@@ -207,7 +212,7 @@ mod tests {
         let held = log.take(90).expect("room").written();
         assert_eq!(log.take(20).err(), Some(Short::Unsynced));
         drop(held);
-        assert_eq!(log.shortage(100), None);
+        assert_eq!(log.shortages(100).next(), None);
     }
 
     #[tokio::test]
@@ -247,6 +252,6 @@ mod tests {
         let large = log.take(50).expect("nothing else is held");
         assert!(log.take(1).is_err());
         drop(large);
-        assert_eq!(log.shortage(50), None);
+        assert_eq!(log.shortages(50).next(), None);
     }
 }

@@ -70,7 +70,7 @@ impl StreamShared {
     ) {
         let dropped = {
             let mut door = self.lock();
-            let (mut records, controls) = self.empty_lane();
+            let (mut records, mut controls) = self.empty_lane();
             for append in taken {
                 records.insert(append.first, append.what.into_records());
             }
@@ -81,9 +81,14 @@ impl StreamShared {
                     door.shut.get_or_insert(error);
                 }
                 NextLife::GoOn { blocked } => {
-                    let marks = Arc::clone(&door.life.marks);
-                    door.life = Life::new(door.life.number, marks);
+                    door.life = door.life.go_on();
                     door.blocked = blocked;
+                    // Commands stay: the door is shut behind a truncation until it is done, and
+                    // with the command gone nobody would open it again.
+                    for control in controls.drain(..) {
+                        // The lane was emptied above, and nobody else gets onto it meanwhile.
+                        let _ = self.lane_in.try_send(LaneMsg::Control(control));
+                    }
                 }
             }
             controls

@@ -69,7 +69,7 @@ pub struct StreamShared {
     pub bell: Bell,
     limits: DoorLimits,
     door: Mutex<Door>,
-    lane_in: flume::Sender<LaneMsg>,
+    pub(super) lane_in: flume::Sender<LaneMsg>,
     /// The other end, kept so that what lies on the lane of a dead writer can be resolved: flume
     /// drops nothing by itself when the last receiver goes.
     pub(super) lane_out: flume::Receiver<LaneMsg>,
@@ -248,20 +248,23 @@ impl StreamShared {
         let _ = self.lane_in.send_async(LaneMsg::Control(control)).await;
     }
 
-    /// The refusal that a record of so many bytes would meet now, if any.
+    /// Whether a record of so many bytes, or a smaller one, would be refused with this kind now.
     ///
-    /// In the order of `accept`: named in another one, a caller who was refused for one thing and
-    /// asks when that is over would be told "now", be refused again, and never let go of its thread.
-    pub fn would_refuse(&self, bytes: usize) -> Option<Refusal> {
+    /// All that can be short is looked at, and not only what a refusal would name first: whoever is
+    /// refused with one kind and told at once that it is not short would ask again for ever.
+    fn is_short(&self, kind: Kind, bytes: usize) -> bool {
         let door = self.lock();
-        door.refusal().or_else(|| {
-            let short = self
-                .budget
-                .shortage(bytes + MESSAGE_COST)
-                .map(|short| short.kind());
-            let full = || self.lane_in.is_full().then_some(Kind::Admission);
-            short.or_else(full).map(Refusal::WouldBlock)
-        })
+        match door.refusal() {
+            Some(Refusal::WouldBlock(short)) => short == kind,
+            Some(Refusal::Failed(_)) => false,
+            None => {
+                kind == Kind::Admission && self.lane_in.is_full()
+                    || self
+                        .budget
+                        .shortages(bytes + MESSAGE_COST)
+                        .any(|short| short.kind() == kind)
+            }
+        }
     }
 
     /// Resolves when a command would be taken, or refused for good: a command needs no bytes, and
@@ -278,8 +281,13 @@ impl StreamShared {
     /// Resolves when a record of so many bytes would not be refused with this kind. Another kind
     /// may be short by then, and others may be faster. Cancel-safe.
     pub async fn ready(&self, kind: Kind, bytes: usize) {
-        let clear =
-            || !matches!(self.would_refuse(bytes), Some(Refusal::WouldBlock(k)) if k == kind);
+        let clear = || !self.is_short(kind, bytes);
+        if clear() {
+            // Refused a moment ago, and free again: those who freed it, and those who were refused
+            // as well, get their turn before this one asks again.
+            tokio::task::yield_now().await;
+            return;
+        }
         let log = self.budget.parent();
         loop {
             let stream = self.bell.wait_until(clear);
@@ -305,6 +313,11 @@ impl StreamShared {
     pub fn watermarks(&self) -> Watermarks {
         let door = self.lock();
         self.watermarks_of(&door)
+    }
+
+    /// One past the last record that was accepted and has not failed since.
+    pub fn accepted_end(&self) -> Offset {
+        Offset(self.lock().next)
     }
 
     /// Watermarks, published at each advance. `next` is as of the last one.

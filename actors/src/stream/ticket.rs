@@ -5,7 +5,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -54,6 +54,8 @@ pub struct Life {
     /// Everything accepted at or beyond this offset failed; `u64::MAX` while all is well.
     cut: AtomicU64,
     fate: Mutex<Fate>,
+    /// Lives before this one with the same marks, whose tickets below their cut still wait.
+    before: Vec<Weak<Life>>,
 }
 
 #[derive(Debug, Default)]
@@ -72,14 +74,31 @@ impl Life {
             marks,
             cut: AtomicU64::new(u64::MAX),
             fate: Mutex::default(),
+            before: Vec::new(),
+        })
+    }
+
+    /// A life that goes on with the same marks after what was queued in this one had failed.
+    pub fn go_on(self: &Arc<Self>) -> Arc<Self> {
+        let alive = |life: &&Weak<Self>| life.strong_count() > 0;
+        let mut before: Vec<_> = self.before.iter().filter(alive).cloned().collect();
+        before.push(Arc::downgrade(self));
+        Arc::new(Self {
+            number: self.number,
+            marks: Arc::clone(&self.marks),
+            cut: AtomicU64::new(u64::MAX),
+            fate: Mutex::default(),
+            before,
         })
     }
 
     /// Ends everything accepted at or beyond `from`: tickets there resolve with the error of the
     /// last entry that is not beyond them, and take back their records.
     ///
-    /// Tickets below `from` go on waiting for the marks. Only the first call counts, so that what
-    /// a ticket was told stays what it was told.
+    /// Tickets below `from` go on waiting for the marks. A second call ends only those: what a
+    /// ticket was told stays what it was told. It holds for the lives before this one too. Their
+    /// tickets below the cut wait for a write that may now never become durable, and nobody else
+    /// would tell them.
     pub fn end(&self, errors: Vec<(u64, Error)>, records: BTreeMap<u64, Vec<NewRecord>>) {
         debug_assert!(
             errors.is_sorted_by_key(|(from, _)| *from),
@@ -88,16 +107,27 @@ impl Life {
         let Some(from) = errors.first().map(|(from, _)| *from) else {
             return;
         };
-        {
-            let mut fate = self.lock();
-            if !fate.errors.is_empty() {
-                return;
-            }
-            fate.errors = errors;
-            fate.records = records;
-            self.cut.store(from, Ordering::Release);
+        for life in self.before.iter().filter_map(Weak::upgrade) {
+            life.end_below_cut(&errors, BTreeMap::new());
         }
+        self.end_below_cut(&errors, records);
         self.marks.wake_beyond(from);
+    }
+
+    fn end_below_cut(&self, errors: &[(u64, Error)], records: BTreeMap<u64, Vec<NewRecord>>) {
+        let mut fate = self.lock();
+        let cut = self.cut.load(Ordering::Acquire);
+        let below: Vec<_> = errors.iter().filter(|(at, _)| *at < cut).cloned().collect();
+        let Some(from) = below.first().map(|(from, _)| *from) else {
+            return;
+        };
+        fate.errors.splice(0..0, below);
+        for (first, handed_back) in records {
+            if first < cut {
+                fate.records.insert(first, handed_back);
+            }
+        }
+        self.cut.store(from, Ordering::Release);
     }
 
     fn failure(&self, offset: u64) -> AppendError {
@@ -286,6 +316,29 @@ mod tests {
         life.marks.advance_written(9);
         life.marks.advance_durable(9);
         assert!(matches!(failed.now(), Some(Err(_))));
+    }
+
+    /// A record was written and waits for its sync; what was queued behind it found no room; then
+    /// the sync failed for good. The first ticket belonged to a life that had ended already, and
+    /// nobody told it.
+    #[tokio::test]
+    async fn a_ticket_from_before_a_refusal_ends_with_the_stream() {
+        let first = life();
+        let written = Ticket::new(Arc::clone(&first), 0, 1);
+        let mut refused = Ticket::new(Arc::clone(&first), 1, 1);
+        first.end(vec![(1, Error::StorageFull)], BTreeMap::new());
+        let second = first.go_on();
+        drop(first);
+        let third = second.go_on();
+        let queued = Ticket::new(Arc::clone(&third), 1, 1);
+        let why = Error::indeterminate(&"EIO");
+        third.end(vec![(0, why), (1, Error::Closed)], BTreeMap::new());
+        let failed = written.await.expect_err("its sync failed");
+        assert!(matches!(failed.error, Error::Indeterminate { .. }));
+        let told = refused.now().expect("an end").expect_err("no room");
+        assert!(matches!(told.error, Error::StorageFull), "{told}");
+        let failed = queued.await.expect_err("the stream ended");
+        assert!(matches!(failed.error, Error::Closed));
     }
 
     #[tokio::test]

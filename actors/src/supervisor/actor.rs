@@ -106,6 +106,10 @@ impl SupervisorActor {
     }
 
     async fn ended(&mut self, ending: Ending) {
+        if self.failed.is_some() {
+            // They were told to end: a log that has failed is not restarted by its own end.
+            return;
+        }
         match ending.who {
             Who::Writer(id) => {
                 if self
@@ -168,7 +172,8 @@ impl Drop for SupervisorActor {
         self.kill_all();
         let ended = Error::indeterminate(&"the log was dropped without shutdown");
         self.abandon_all(&Error::Closed, &ended);
-        self.shared.set_generation(None);
+        self.shared
+            .end(self.failed.clone().unwrap_or(Error::Closed));
         if !self.stopped {
             self.shared.set_state(LogState::Failed);
         }

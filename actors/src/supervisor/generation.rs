@@ -1,6 +1,6 @@
 //! One generation of actors, from a log that was just recovered.
 
-use std::sync::{Arc, atomic::AtomicUsize};
+use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize};
 
 use futures::{FutureExt, future::BoxFuture};
 use kameo::error::{ActorStopReason, PanicError};
@@ -98,6 +98,7 @@ pub(super) fn context(options: Options, injected: Injected) -> Arc<LogContext> {
         readers,
         budget,
         tail,
+        lock: Mutex::default(),
         dirty: AtomicUsize::new(0),
     })
 }
@@ -127,6 +128,7 @@ pub(super) fn recover(
         let lock: Box<dyn DiskLock> = std::mem::replace(&mut opened.lock, Box::new(NoLock));
         Arc::from(lock)
     });
+    *log.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(&lock));
     Ok((lock, opened))
 }
 
@@ -215,6 +217,7 @@ fn describe(reason: &ActorStopReason) -> String {
 fn describe_panic(error: &PanicError) -> String {
     error
         .with_str(ToOwned::to_owned)
+        .or_else(|| error.with_downcast_ref::<Error, _, _>(ToString::to_string))
         .unwrap_or_else(|| "killed".to_owned())
 }
 

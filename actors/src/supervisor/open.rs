@@ -1,7 +1,7 @@
 //! Opening a stream: into the manifest if it is new, its active segment if it was closed cleanly,
 //! and a writer.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use tierlog_storage::{
     Offset, StreamId,
@@ -149,10 +149,22 @@ impl SupervisorActor {
         fill_segments(&stream, state);
         self.known.insert(id, state.clone());
         self.names.insert(Arc::clone(name), id);
-        let slot = u32::try_from(self.open.len()).unwrap_or(u32::MAX);
+        let slot = self.free_slot();
         self.start_writer(generation, Arc::clone(&stream), slot, prepared);
         self.shared.add_stream(Arc::clone(&stream));
         Ok(stream)
+    }
+
+    /// A slot of the claims file that no open stream has. A stream that a restart did not find any
+    /// more leaves a gap, and then the number of streams is somebody's slot.
+    fn free_slot(&self) -> u32 {
+        let taken: HashSet<_> = self.open.values().map(|entry| entry.slot).collect();
+        let next = u32::try_from(taken.len()).unwrap_or(u32::MAX);
+        if taken.contains(&next) {
+            (0..next).find(|slot| !taken.contains(slot)).unwrap_or(next)
+        } else {
+            next
+        }
     }
 
     /// Starts the writer of a stream whose life has begun.
@@ -257,7 +269,7 @@ pub(super) async fn reopen(
         Err(StorageError::Corrupt(damage)) => {
             tracing::error!(target: "tierlog::supervisor", stream = %state.name, %damage, "the end of the stream is not what its mark says");
             metrics::counter!("tierlog_damage_total").increment(1);
-            let claim = state.next;
+            let claim = Some(state.next);
             recover(generation, &Running::default(), id, state, claim).await
         }
         Err(error) => Err(error.into()),
@@ -270,7 +282,7 @@ pub(super) async fn recover(
     running: &Running,
     id: StreamId,
     state: StreamState,
-    claim: Offset,
+    claim: Option<Offset>,
 ) -> Result<Prepared, Error> {
     let log = Arc::clone(&generation.log);
     let (log_id, epoch) = (generation.id, generation.epoch);
@@ -283,7 +295,7 @@ pub(super) async fn recover(
             epoch,
             now_ns: job_log.clock.now_ns(),
         };
-        recover_stream(&ctx, id, &state, Some(claim))
+        recover_stream(&ctx, id, &state, claim)
     });
     let recovered = job.await.map_err(|died| Error::indeterminate(&died))??;
     let StreamRecovery {

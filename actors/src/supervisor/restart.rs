@@ -24,6 +24,7 @@ use crate::{
     stream::{
         marks::Level,
         shared::{LifeChange, StreamShared},
+        ticket::Life,
     },
 };
 
@@ -83,10 +84,10 @@ impl SupervisorActor {
             abandon(&stream, "a write of its last writer does not end");
             return;
         }
-        let written = stream.life().marks.get(Level::Written);
-        let durable = stream.life().marks.get(Level::Durable);
+        let life = stream.life();
+        let written = life.marks.get(Level::Written);
         let patience = self.log.options.stall_after;
-        let recovered = timeout(patience, self.recover_one(id, &running, durable)).await;
+        let recovered = timeout(patience, self.recover_one(id, &running, &life)).await;
         let no_answer = |_| {
             Err(Error::Unavailable {
                 why: format!("the manifest did not answer within {patience:?}").into(),
@@ -117,14 +118,17 @@ impl SupervisorActor {
         &mut self,
         id: StreamId,
         running: &Running,
-        durable: u64,
+        life: &Life,
     ) -> Result<Prepared, Error> {
         let gone = || Error::Unavailable {
             why: "the log is restarting".into(),
         };
         let generation = self.generation.clone().ok_or_else(gone)?;
         let state = generation.manifest.state_of(id).await?.ok_or_else(gone)?;
-        let claim = tierlog_storage::Offset(durable);
+        // A writer that ended between the commit of a truncation and its answer leaves a manifest
+        // that is one life ahead: what was durable in the old one may have been cut off since.
+        let claim = (state.incarnation == life.number)
+            .then(|| tierlog_storage::Offset(life.marks.get(Level::Durable)));
         open::recover(&generation, running, id, state, claim).await
     }
 
@@ -136,9 +140,10 @@ impl SupervisorActor {
         for entry in self.open.values() {
             entry.stream.hold_shut();
         }
+        let mut why = reason.to_owned();
         loop {
             if !self.may_restart() {
-                self.fail_log(actor, reason);
+                self.fail_log(actor, &why);
                 return;
             }
             self.pause().await;
@@ -161,9 +166,11 @@ impl SupervisorActor {
                 }
                 Ok(Err(error)) => {
                     tracing::error!(target: "tierlog::supervisor", %error, "the log was not recovered");
+                    why = format!("{reason}; and it was not recovered: {error}");
                 }
                 Err(died) => {
                     tracing::error!(target: "tierlog::supervisor", %died, "the log was not recovered");
+                    why = format!("{reason}; and it was not recovered: {died}");
                 }
             }
         }
@@ -253,11 +260,11 @@ impl SupervisorActor {
         let why = format!("{actor}: {reason}");
         tracing::error!(target: "tierlog::supervisor", why, "the log stops");
         self.shared.set_state(LogState::Failed);
-        self.shared.set_generation(None);
         self.kill_all();
         let failed = Error::LogFailed {
             why: why.as_str().into(),
         };
+        self.shared.end(failed.clone());
         self.abandon_all(&failed, &Error::indeterminate(&why));
         for (_, waiting) in std::mem::take(&mut self.opening) {
             drop(waiting);

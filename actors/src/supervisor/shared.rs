@@ -23,7 +23,7 @@ const REMEMBERED: usize = 32;
 pub struct LogShared {
     /// What lives as long as the log is open.
     pub log: Arc<LogContext>,
-    generation: RwLock<Option<Generation>>,
+    generation: RwLock<Result<Generation, Error>>,
     streams: RwLock<BTreeMap<StreamId, Arc<StreamShared>>>,
     status: Mutex<Status>,
 }
@@ -39,7 +39,7 @@ impl LogShared {
     pub(super) fn new(log: Arc<LogContext>, recovery: RecoveryReport) -> Arc<Self> {
         Arc::new(Self {
             log,
-            generation: RwLock::default(),
+            generation: RwLock::new(Err(restarting())),
             streams: RwLock::default(),
             status: Mutex::new(Status {
                 state: LogState::Running,
@@ -52,22 +52,28 @@ impl LogShared {
     /// The generation at work.
     ///
     /// # Errors
-    /// `Unavailable` while there is none.
+    /// `Unavailable` while the next one is being made; why there will be none when the log has
+    /// ended.
     pub fn generation(&self) -> Result<Generation, Error> {
-        let generation = self
-            .generation
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        generation.clone().ok_or_else(|| Error::Unavailable {
-            why: "the log is restarting".into(),
-        })
+        let generation = self.generation.read();
+        generation.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn set_generation(&self, generation: Option<Generation>) {
-        *self
+        self.put_generation(generation.ok_or_else(restarting));
+    }
+
+    /// There will be no other generation: whoever asks for one must not be told to try again.
+    pub(super) fn end(&self, why: Error) {
+        self.put_generation(Err(why));
+    }
+
+    fn put_generation(&self, generation: Result<Generation, Error>) {
+        let mut at_work = self
             .generation
             .write()
-            .unwrap_or_else(PoisonError::into_inner) = generation;
+            .unwrap_or_else(PoisonError::into_inner);
+        *at_work = generation;
     }
 
     pub(super) fn add_stream(&self, stream: Arc<StreamShared>) {
@@ -143,5 +149,11 @@ impl LogShared {
 
     fn status(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn restarting() -> Error {
+    Error::Unavailable {
+        why: "the log is restarting".into(),
     }
 }

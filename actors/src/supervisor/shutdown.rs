@@ -43,8 +43,8 @@ impl SupervisorActor {
         .await;
         let lost = Error::indeterminate(&"it was not durable at the deadline of the shutdown");
         self.abandon_all(&Error::Closed, &lost);
-        self.keep_lock_while_busy(deadline).await;
-        self.shared.set_generation(None);
+        self.wait_for_jobs(deadline).await;
+        self.shared.end(Error::Closed);
         self.stopped = true;
         report.took = begun.elapsed();
         self.shared.set_state(LogState::Running);
@@ -56,11 +56,19 @@ impl SupervisorActor {
 
     /// Has every writer end behind what it has accepted.
     async fn drain(&mut self, deadline: Instant, report: &mut ShutdownReport) {
-        let streams: Vec<Arc<StreamShared>> = self
-            .open
-            .values()
-            .map(|entry| Arc::clone(&entry.stream))
-            .collect();
+        let mut streams: Vec<Arc<StreamShared>> = Vec::new();
+        for entry in self.open.values() {
+            match entry.stream.is_shut() {
+                // Nobody listens any more, and waiting would take all of the deadline.
+                Some(why) if entry.writer.has_ended() => {
+                    report.clean = false;
+                    report
+                        .problems
+                        .push(format!("{}: {why}", entry.stream.name));
+                }
+                _ => streams.push(Arc::clone(&entry.stream)),
+            }
+        }
         let retired = join_all(streams.iter().map(|stream| retire(stream, deadline))).await;
         let mut commits = Vec::new();
         for (stream, retired) in streams.iter().zip(retired) {
@@ -118,35 +126,21 @@ impl SupervisorActor {
         report.problems.push(format!("manifest: {problem}"));
     }
 
-    /// A write that outlives the shutdown keeps the directory locked until it ends: the next owner
-    /// must not recover files that are still being written. Most end at once, a hair after what
-    /// they did was told, and are waited for: whoever opens the directory as soon as `shutdown`
-    /// has returned must not find it locked.
-    async fn keep_lock_while_busy(&mut self, deadline: Instant) {
+    /// Waits for jobs that are ending: whoever opens the directory as soon as `shutdown` has
+    /// returned must not find it locked. One that outlives even this keeps the lock itself.
+    async fn wait_for_jobs(&mut self, deadline: Instant) {
         let streams = self.open.values().map(|entry| entry.running.clone());
         let shared = self
             .generation
             .iter()
             .map(|generation| generation.running.clone());
         let busy: Vec<_> = streams.chain(shared).collect();
-        let idle = async {
+        let _ = timeout_at(deadline.max(Instant::now()) + GRACE, async {
             for running in &busy {
                 running.idle().await;
             }
-        };
-        if timeout_at(deadline.max(Instant::now()) + GRACE, idle)
-            .await
-            .is_ok()
-        {
-            return;
-        }
-        let lock = Arc::clone(&self.lock);
-        tokio::spawn(async move {
-            for running in busy {
-                running.idle().await;
-            }
-            drop(lock);
-        });
+        })
+        .await;
     }
 }
 

@@ -106,6 +106,8 @@ pub struct WriterActor {
     pub(super) next: NextSegment,
     pub(super) next_no: SegmentNo,
     pub(super) next_failures: u32,
+    /// Those of them that were errors, in a row; what is only short passes.
+    pub(super) next_errors: u32,
     pub(super) sealing: Option<Sealing>,
     /// Those who wait for a durable end.
     pub(super) flush_waiters: VecDeque<(u64, Reply<Result<Offset, Error>>)>,
@@ -168,6 +170,7 @@ impl WriterActor {
             next: NextSegment::None,
             next_no: next_segment,
             next_failures: 0,
+            next_errors: 0,
             sealing: None,
             flush_waiters: VecDeque::new(),
             barrier: None,

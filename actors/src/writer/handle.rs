@@ -33,6 +33,11 @@ impl WriterHandle {
         answer.await.ok()
     }
 
+    /// Whether it has ended: what is put on its lane is taken by nobody.
+    pub fn has_ended(&self) -> bool {
+        !self.actor.is_alive()
+    }
+
     /// Ends it where it stands.
     pub fn kill(&self) {
         self.actor.kill();

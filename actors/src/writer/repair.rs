@@ -7,6 +7,7 @@ use std::{future::Future, sync::Arc};
 
 use tierlog_storage::{
     Offset, SegmentNo, StreamId,
+    error::StorageError,
     manifest::{Entry, SegmentStatus},
     segment::{Frame, FrameSeal, HEADER_LEN, Latched},
 };
@@ -104,12 +105,13 @@ impl WriterActor {
             let _ = self.within(write.outcome).await?;
             unwritten.extend(write.frames);
         }
+        // One that still waits for room at the flusher never got there, and never will.
+        self.flush_send = None;
         if let Some(flush) = self.flush.take()
             && let Some(done) = flush.done
         {
             let _ = self.within(done).await?;
         }
-        self.flush_send = None;
         let mut endings = Vec::new();
         if let Some(sealing) = self.sealing.take() {
             match sealing.into_unsynced() {
@@ -141,7 +143,14 @@ impl WriterActor {
             .map(|ending| ending.entry(self.stream_id()))
             .collect();
         entries.push(fresh_entry);
-        self.generation.manifest.commit(entries).await?;
+        match self.generation.manifest.commit(entries).await {
+            Ok(_) => {}
+            Err(error @ (Error::InvalidInput { .. } | Error::StorageFull)) => return Err(error),
+            Err(error) => {
+                self.await_restart(error.clone()).await;
+                return Err(error);
+            }
+        }
         self.show_endings(endings);
         let end = active.end;
         if !active.is_blank() {
@@ -167,6 +176,25 @@ impl WriterActor {
 
     /// A fresh segment, which the manifest does not know yet.
     pub(super) async fn admit_fresh(&mut self) -> Result<Admitted, Error> {
+        // One that was asked for ahead has a lower number, and would be committed after this one.
+        if let NextSegment::Asked(answer) = std::mem::replace(&mut self.next, NextSegment::None)
+            && let Ok(Ok(Ok(admitted))) = timeout(self.patience(), answer).await
+        {
+            self.next = NextSegment::Ready(Box::new(admitted));
+        }
+        loop {
+            match self.try_admit_fresh().await? {
+                Ok(admitted) => return Ok(admitted),
+                // A writer before this one had asked for it and ended: the file is there, and no
+                // manifest names it. The next number is as good.
+                Err(AdmitError::Failed(error)) if is_taken(&error) => {}
+                Err(AdmitError::Failed(error)) => return Err(error),
+                Err(AdmitError::Short(kind)) => return Err(Error::would_block(kind)),
+            }
+        }
+    }
+
+    async fn try_admit_fresh(&mut self) -> Result<Result<Admitted, AdmitError>, Error> {
         let (done, answer) = oneshot::channel();
         let admit = Admit {
             stream: self.stream_id(),
@@ -177,26 +205,15 @@ impl WriterActor {
             nudge: self.handle.clone(),
             done,
         };
-        // One that was asked for ahead has a lower number, and would be committed after this one.
-        if let NextSegment::Asked(answer) = std::mem::replace(&mut self.next, NextSegment::None)
-            && let Ok(Ok(Ok(admitted))) = timeout(self.patience(), answer).await
-        {
-            self.next = NextSegment::Ready(Box::new(admitted));
-        }
         self.next_no = self.next_no.plus(1);
         if !matches!(self.generation.coordinator.try_admit(admit), Ok(None)) {
             return Err(Error::Unavailable {
                 why: "no room at the coordinator".into(),
             });
         }
-        match self.within(answer).await? {
-            Ok(Ok(admitted)) => Ok(admitted),
-            Ok(Err(AdmitError::Short(kind))) => Err(Error::would_block(kind)),
-            Ok(Err(AdmitError::Failed(error))) => Err(error),
-            Err(_) => Err(Error::Unavailable {
-                why: "the coordinator ended".into(),
-            }),
-        }
+        self.within(answer).await?.map_err(|_| Error::Unavailable {
+            why: "the coordinator ended".into(),
+        })
     }
 
     /// Writes every frame that is not durable into the fresh segment, and syncs it.
@@ -302,6 +319,14 @@ impl WriterActor {
         self.durable_to(end).await;
     }
 
+    /// The manifest writer ended with a commit of ours, or is about to. Only what the next
+    /// generation finds on disk tells what came of it, and this one is ended for it; until then
+    /// nothing may be done on the word of either state.
+    pub(super) async fn await_restart(&mut self, error: Error) {
+        tokio::time::sleep(self.patience()).await;
+        self.fail(error);
+    }
+
     fn patience(&self) -> std::time::Duration {
         self.generation.log.options.stall_after
     }
@@ -318,4 +343,10 @@ impl WriterActor {
                 .map_err(|_| Error::indeterminate(&format!("no answer within {patience:?}")))
         }
     }
+}
+
+/// Whether a file of that number is there already.
+fn is_taken(error: &Error) -> bool {
+    matches!(error, Error::Storage(error) if matches!(&**error,
+        StorageError::Io { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists))
 }

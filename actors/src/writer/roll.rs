@@ -266,6 +266,7 @@ impl WriterActor {
     ) {
         match answer {
             Ok(Ok(admitted)) => {
+                self.next_errors = 0;
                 self.next_failures = 0;
                 self.space_retry = None;
                 self.next = NextSegment::Ready(Box::new(admitted));
@@ -274,6 +275,7 @@ impl WriterActor {
                 }
             }
             Ok(Err(AdmitError::Short(kind))) => {
+                self.next_errors = 0;
                 self.refused(kind);
                 // Nothing waits, and nothing that may come has a place: say so at the door.
                 if self.active.is_none() && self.queue.is_empty() {
@@ -283,7 +285,8 @@ impl WriterActor {
             Ok(Err(AdmitError::Failed(error))) => {
                 tracing::warn!(target: "tierlog::writer", stream = %self.stream.name, %error, "no next segment");
                 self.refused(Kind::Rollover);
-                if self.next_failures >= GIVE_UP_AFTER {
+                self.next_errors += 1;
+                if self.next_errors >= GIVE_UP_AFTER {
                     self.fail(Error::RolloverFailed {
                         why: error.to_string().into(),
                     });

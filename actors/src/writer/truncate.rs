@@ -52,8 +52,13 @@ impl WriterActor {
             Ok(_) => {}
             // Nothing was changed: the manifest refused, or it was not asked yet.
             Err(CutError::Before(_)) => self.stream.reopen_door(),
-            // Nobody knows what the manifest says.
-            Err(CutError::Unknown(error)) => self.fail(error.clone()),
+            // Nobody knows what the manifest says, until it is read again.
+            Err(CutError::Unknown(error)) => {
+                let error = error.clone();
+                let _ = reply.send(Err(error.clone()));
+                self.await_restart(error).await;
+                return;
+            }
         }
         let _ = reply.send(outcome.map_err(CutError::into_inner));
     }
@@ -74,7 +79,9 @@ impl WriterActor {
         self.fault("writer.before_truncate_commit").await;
         match self.generation.manifest.commit(entries).await {
             Ok(_) => {}
-            Err(error @ Error::InvalidInput { .. }) => return Err(CutError::Before(error)),
+            Err(error @ (Error::InvalidInput { .. } | Error::StorageFull)) => {
+                return Err(CutError::Before(error));
+            }
             Err(error) => return Err(CutError::Unknown(error)),
         }
         self.fault("writer.after_truncate_commit").await;

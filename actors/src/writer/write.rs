@@ -372,6 +372,14 @@ impl WriterActor {
             .fail_queued(from, vec![(from, Error::StorageFull)], taken, next);
         self.life = self.stream.life();
         self.taken = from;
+        // Their target was given to records that are not there any more.
+        while let Some((target, _)) = self.flush_waiters.back()
+            && *target > from
+        {
+            if let Some((_, reply)) = self.flush_waiters.pop_back() {
+                let _ = reply.send(Err(Error::StorageFull));
+            }
+        }
         self.next_failures += 1;
         self.space_retry = Some(Instant::now() + backoff(self.next_failures.saturating_add(2)));
     }

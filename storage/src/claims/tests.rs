@@ -45,6 +45,23 @@ fn the_last_claim_of_a_slot_counts() {
     );
 }
 
+/// The sync of a seal and that of the segment behind it ended at the same time, and the lesser claim
+/// came last: after kill -9 a reader beside the log missed records that had been acked.
+#[test]
+fn a_lesser_claim_that_comes_late_changes_nothing() {
+    let (_dir, layout) = place();
+    let claims = ClaimsFile::create(&RealDisk, &layout, 2).unwrap();
+    claims.put(0, &claim(1, 11)).unwrap();
+    claims.put(0, &claim(1, 10)).unwrap();
+    assert_eq!(read_claims(&RealDisk, &layout).unwrap(), [claim(1, 11)]);
+    let cut = Claim {
+        incarnation: Incarnation(5),
+        ..claim(1, 3)
+    };
+    claims.put(0, &cut).unwrap();
+    assert_eq!(read_claims(&RealDisk, &layout).unwrap(), [cut]);
+}
+
 #[test]
 fn a_slot_beyond_the_last_is_refused() {
     let (_dir, layout) = place();

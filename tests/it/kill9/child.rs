@@ -34,7 +34,8 @@ pub fn write_until_killed(settings: &Settings, round: u64) {
         .expect("a runtime");
     runtime.block_on(async {
         tell("begins");
-        let log = Supervisor::open(settings.clone()).await.expect("it opens");
+        // A log that was dropped without a shutdown lets go of its directory a moment later.
+        let log = crate::support::open_when_free(settings).await;
         let mut tasks = tokio::task::JoinSet::new();
         for (at, name) in STREAMS.into_iter().enumerate() {
             let stream = Arc::new(log.log().stream(name).await.expect("a stream"));

@@ -1,0 +1,10 @@
+//! What happens to records, tickets and files when an actor dies, stands still, or the disk fails.
+
+mod disk;
+mod dropped;
+mod full;
+mod manifest;
+mod points;
+pub mod rig;
+mod strict;
+mod workload;
