@@ -108,6 +108,11 @@ impl CoordinatorHandle {
         self.ledger.used()
     }
 
+    /// A segment counts for more than it did.
+    pub fn book_more(&self, bytes: u64) {
+        self.ledger.book(bytes).keep();
+    }
+
     /// Ends the actor where it stands.
     pub fn kill(&self) {
         self.actor.kill();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tierlog_storage::{
-    Epoch, SegmentNo, StreamId,
+    Epoch, Incarnation, SegmentNo, StreamId,
     disk::Disk,
     error::StorageError,
     layout::Layout,
@@ -84,14 +84,7 @@ pub async fn admit(tasks: Tasks, admit: Admit, guard: AdmissionGuard) -> Effect 
     log.faults.at("coordinator.after_create").await;
     let salt = fastrand::u64(..);
     let capacity = log.options.segment_size;
-    let entry = Entry::SegmentCreated {
-        stream,
-        segment: no,
-        salt,
-        capacity,
-        epoch,
-        incarnation,
-    };
+    let entry = created((stream, no), salt, capacity, epoch, incarnation);
     let mut seq = tierlog_storage::manifest::Seq(0);
     if commit {
         match manifest.commit(vec![entry.clone()]).await {
@@ -172,6 +165,24 @@ async fn create(
         }
     };
     Err(NotCreated { answer, disk })
+}
+
+/// What the manifest is told of a segment that was made.
+fn created(
+    (stream, segment): (StreamId, SegmentNo),
+    salt: u64,
+    capacity: u64,
+    epoch: Epoch,
+    incarnation: Incarnation,
+) -> Entry {
+    Entry::SegmentCreated {
+        stream,
+        segment,
+        salt,
+        capacity,
+        epoch,
+        incarnation,
+    }
 }
 
 /// Removes a file that was made for nothing. Should that fail, the next open does it.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     context::Generation,
-    protocol::coordinator::Admitted,
+    protocol::coordinator::{AdmissionGuard, Admitted},
     stream::{segments::Segment, shared::StreamShared},
 };
 
@@ -25,7 +25,10 @@ pub struct Active {
     /// The salt of its frames.
     pub salt: u64,
     /// What it was booked with in the hot budget.
-    pub booked: u64,
+    booked: u64,
+    /// Its place in the hot budget until it has a frame: a blank segment that is given up, by
+    /// whomever, or that ends with its writer, gives the place back by itself.
+    guard: Option<AdmissionGuard>,
     /// Its file.
     pub file: Arc<Latched>,
     /// Bytes allocated.
@@ -76,11 +79,11 @@ impl Active {
             guard,
             ..
         } = admitted;
-        guard.keep();
         Self {
             no,
             salt,
             booked: capacity,
+            guard: Some(guard),
             file,
             allocated,
             pos: HEADER_LEN,
@@ -104,6 +107,7 @@ impl Active {
             no: found.no,
             salt: found.salt,
             booked: found.capacity,
+            guard: None,
             file: Arc::new(found.file),
             allocated: found.allocated,
             pos: found.pos,
@@ -137,6 +141,11 @@ impl Active {
     /// Whether it is more than half full, so that the next one should be made.
     pub fn is_half_full(&self) -> bool {
         self.pos > self.data_limit() / 2
+    }
+
+    /// What must be given back to the hot budget when it is removed.
+    pub fn booked(&self) -> u64 {
+        if self.guard.is_some() { 0 } else { self.booked }
     }
 
     /// Its size when full.
@@ -176,6 +185,9 @@ impl Active {
                 &bytes,
             )));
             self.base = Some(frame.base);
+            if let Some(guard) = self.guard.take() {
+                guard.keep();
+            }
             self.span = (frame.first_ts, frame.last_ts);
             self.begun = Some(Instant::now());
             writes.push((0, Bytes::copy_from_slice(&bytes)));

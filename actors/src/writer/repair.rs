@@ -46,7 +46,7 @@ impl Ending {
             base: active.base.filter(|base| *base < end),
             end,
             end_byte,
-            booked: active.booked,
+            booked: active.booked(),
         }
     }
 
@@ -57,7 +57,7 @@ impl Ending {
             base: None,
             end: Offset::ZERO,
             end_byte: HEADER_LEN,
-            booked: next.capacity,
+            booked: 0,
         }
     }
 

@@ -367,7 +367,7 @@ impl WriterActor {
                     stream: Arc::clone(&self.stream),
                     no: sealing.active.no,
                     salt: sealing.active.salt,
-                    admitted: sealing.active.booked,
+                    admitted: sealing.active.booked(),
                     facts: sealing.facts,
                     done,
                 };

@@ -157,9 +157,10 @@ impl WriterActor {
     /// Segments that were made ahead and hold nothing.
     fn blank_segments(&self) -> Vec<(SegmentNo, u64)> {
         let active = self.active.as_ref().filter(|active| active.is_blank());
-        let active = active.map(|a| (a.no, a.booked));
+        let active = active.map(|a| (a.no, a.booked()));
         let next = match &self.next {
-            NextSegment::Ready(n) => Some((n.no, n.capacity)),
+            // Its place in the budget comes back by itself.
+            NextSegment::Ready(n) => Some((n.no, 0)),
             _ => None,
         };
         active.into_iter().chain(next).collect()
@@ -201,7 +202,14 @@ impl WriterActor {
                     end_byte,
                 };
                 match Segment::ended(segment.no, segment.salt, &status).filter(|_| end > base) {
-                    Some(closed) => drop(map.insert(base.get(), Arc::new(closed))),
+                    Some(closed) => {
+                        if let SegmentKind::Sealed(facts) = &segment.kind {
+                            // It ends as one that counts in full.
+                            let more = size.saturating_sub(facts.file_len);
+                            self.generation.coordinator.book_more(more);
+                        }
+                        map.insert(base.get(), Arc::new(closed));
+                    }
                     None => forget(&segment),
                 }
             }

@@ -1,5 +1,6 @@
 //! What happens to records, tickets and files when an actor dies, stands still, or the disk fails.
 
+mod budget;
 mod disk;
 mod dropped;
 mod full;

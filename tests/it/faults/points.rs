@@ -159,7 +159,6 @@ fn all(cases: impl Fn() -> Vec<Case>, real: bool) {
         async move {
             let mut failed = Vec::new();
             for case in cases {
-                println!("{name}: {case:?}");
                 let dir = real.then(|| tempfile::tempdir().expect("a folder"));
                 let run = run(case, dir.as_ref().map(|dir| dir.path()));
                 if AssertUnwindSafe(run).catch_unwind().await.is_err() {

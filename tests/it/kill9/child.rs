@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::support::say;
-use tierlog::{Ack, NewRecord, Settings, Stream, Supervisor};
+use tierlog::{Ack, NewRecord, Settings, Stream};
 
 /// Each is written by two tasks.
 pub const STREAMS: [&str; 3] = ["orders", "events", "raft"];

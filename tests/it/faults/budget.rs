@@ -1,0 +1,79 @@
+//! The account of the hot budget, whatever becomes of segments that it was booked for.
+
+use std::time::Duration;
+
+use tierlog::{
+    Offset,
+    testing::{
+        Action,
+        storage::disk::{
+            fault::{CallKind, Calls, Fault},
+            sim::SimDisk,
+        },
+    },
+};
+
+use super::rig::{Rig, on_each_runtime, one_stream, segment, until};
+use crate::support::{close, within};
+
+/// More than half of a segment, so that the next one is made.
+const MANY: usize = 6;
+
+/// Segments that were made ahead and never written to are given up by repairs, truncations and
+/// writers that end. Some of them gave their place back twice, and some never.
+#[test]
+fn no_place_in_the_hot_budget_is_lost_nor_given_back_twice() {
+    on_each_runtime(|_| async {
+        let mut rig = Rig::sim(&SimDisk::new());
+        rig.settings.restart_limit = 1000;
+        rig.settings.restart_window = Duration::from_millis(1);
+        let (log, stream) = one_stream(&rig).await;
+        let kept = within(log.log().stream("kept")).await.expect("a stream");
+        for _ in 0..40 {
+            within(kept.append(vec![7; 14_000])).await.expect("an ack");
+        }
+        within(kept.seal()).await.expect("sealed");
+        let sealed = kept.segments().await.expect("segments");
+        let base: u64 = sealed.iter().map(|segment| segment.file_len).sum();
+        for round in 0..12 {
+            for _ in 0..MANY {
+                within(stream.append(vec![7; 7_000])).await.expect("an ack");
+            }
+            match round % 4 {
+                0 => {
+                    let armed = rig
+                        .plan
+                        .fail(Calls::of(CallKind::WriteAt).at(segment), Fault::Io);
+                    within(stream.append("repaired")).await.expect("an ack");
+                    armed.disarm();
+                }
+                1 => {
+                    within(stream.seal()).await.expect("sealed");
+                    rig.faults.arm("writer.before_write", Action::Kill, 1);
+                    within(stream.append("killed"))
+                        .await
+                        .expect_err("the writer was killed");
+                }
+                2 => {
+                    within(stream.seal()).await.expect("sealed");
+                    within(stream.append("cut")).await.expect("an ack");
+                }
+                _ => {}
+            }
+            let next = stream.watermarks().durable.get();
+            within(stream.truncate_after(Some(Offset(next - 3))))
+                .await
+                .expect("cut");
+        }
+        within(stream.seal()).await.expect("sealed");
+        let durable = stream.watermarks().durable;
+        within(stream.trim(durable)).await.expect("trimmed");
+        assert!(stream.segments().await.expect("segments").is_empty());
+        let size = rig.settings.segment_size.bytes();
+        // Each stream may have a segment ready.
+        let held = until(&log, |health| health.hot_bytes <= base + 2 * size).await;
+        assert!(held.hot_bytes >= base, "{held:?} for {base}");
+        assert!(held.ok, "{held:?}");
+        close(log).await;
+    });
+}
