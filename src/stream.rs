@@ -372,6 +372,9 @@ impl Stream {
                 }) => {
                     self.log.generation()?.manifest.ready().await;
                 }
+                Err(Error::WouldBlock {
+                    kind: Kind::Admission,
+                }) => self.ready_for(Kind::Admission, 0).await,
                 Err(Error::WouldBlock { .. }) => {
                     self.log.generation()?.coordinator.ready().await;
                 }
@@ -384,7 +387,8 @@ impl Stream {
     ///
     /// # Errors
     /// `WouldBlock(Rollover)` where the coordinator's mailbox is full, `WouldBlock(Manifest)` where
-    /// the manifest writer's is; otherwise as [`trim`](Self::trim).
+    /// the manifest writer's is, `WouldBlock(Admission)` while a truncation is under way; otherwise as
+    /// [`trim`](Self::trim).
     pub async fn try_trim(&self, before: Offset) -> Result<Offset, Error> {
         let generation = self.log.generation()?;
         generation

@@ -2,6 +2,7 @@
 
 mod append;
 mod beside;
+mod crossings;
 mod damage;
 mod documents;
 mod examples;

@@ -236,6 +236,12 @@ pub async fn trim(tasks: Tasks, trim: Trim) -> Effect {
         before,
         done,
     } = trim;
+    let Ok(edges) = stream.edges.try_lock() else {
+        // Its end is being moved. To wait for that here would keep the coordinator from the segment
+        // that the truncation may be waiting for.
+        let _ = done.send(Err(Error::would_block(Kind::Admission)));
+        return Effect::None;
+    };
     let now = stream.watermarks();
     if before > now.durable {
         let what = format!(
@@ -266,6 +272,7 @@ pub async fn trim(tasks: Tasks, trim: Trim) -> Effect {
     tasks.log.faults.at("coordinator.after_trim_commit").await;
     stream.advance_start(before);
     let gone = stream.segments.trim(before);
+    drop(edges);
     let segments = gone
         .iter()
         .map(|segment| (segment.no, held(segment, &tasks)))

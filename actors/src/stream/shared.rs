@@ -67,6 +67,9 @@ pub struct StreamShared {
     pub budget: Arc<Budget>,
     /// Rung when the lane has been drained, or a block has been lifted, or the door was shut.
     pub bell: Bell,
+    /// Held while the start is moved up or the end is moved back, from the look at where they are
+    /// to the commit, or a trim and a truncation that cross could pass one another.
+    pub edges: tokio::sync::Mutex<()>,
     limits: DoorLimits,
     door: Mutex<Door>,
     pub(super) lane_in: flume::Sender<LaneMsg>,
@@ -108,6 +111,7 @@ impl StreamShared {
             tail: Tail::new(tail),
             budget,
             bell: Bell::default(),
+            edges: tokio::sync::Mutex::default(),
             limits,
             door: Mutex::new(Door {
                 next: end,

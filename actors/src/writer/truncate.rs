@@ -33,8 +33,28 @@ struct CutAt {
     partial: Option<Frame>,
 }
 
+impl CutAt {
+    /// Where all whole frames lie below the start, none of them is kept.
+    fn above(mut self, start: Offset) -> Self {
+        if self.end <= start {
+            self.end = self.segment.base;
+        }
+        self
+    }
+}
+
 impl WriterActor {
     pub(super) async fn truncate(&mut self, end: Offset, reply: Reply<Result<Offset, Error>>) {
+        let stream = Arc::clone(&self.stream);
+        let edges = self.within(stream.edges.lock()).await;
+        let _edges = match edges {
+            Ok(edges) => edges,
+            Err(error) => {
+                self.stream.reopen_door();
+                let _ = reply.send(Err(error));
+                return;
+            }
+        };
         let next = Offset(self.taken);
         let start = self.stream.start();
         if end >= next || end < start {
@@ -66,11 +86,17 @@ impl WriterActor {
     async fn try_truncate(&mut self, end: Offset) -> Result<Offset, CutError> {
         let incarnation = self.life.number.plus(1);
         let segments = self.stream.segments.all();
-        let cut = match segments.iter().find(|s| s.base < end && s.end() > end) {
+        let start = self.stream.start();
+        // At the start nothing is kept, and what lies below it was trimmed.
+        let cut = match segments
+            .iter()
+            .find(|s| s.base < end && s.end() > end && end > start)
+        {
             Some(segment) => Some(self.find_cut(Arc::clone(segment), end).await?),
             None => None,
         };
-        let removed: Vec<_> = segments.iter().filter(|s| s.base >= end).cloned().collect();
+        let goes = |s: &&Arc<Segment>| s.base >= end || end == start;
+        let removed: Vec<_> = segments.iter().filter(goes).cloned().collect();
         let fresh = match cut.as_ref().and_then(|cut| cut.partial.clone()) {
             Some(frame) => Some(self.write_kept(frame, end, incarnation).await?),
             None => None,
@@ -238,8 +264,9 @@ impl WriterActor {
             };
             find_frame(&file, segment, end)
         });
+        let start = self.stream.start();
         match self.within(job).await {
-            Ok(Ok(Ok(cut))) => Ok(cut),
+            Ok(Ok(Ok(cut))) => Ok(cut.above(start)),
             Ok(Ok(Err(error))) | Err(error) => Err(CutError::Before(error)),
             Ok(Err(died)) => Err(CutError::Before(Error::indeterminate(&died))),
         }

@@ -96,6 +96,41 @@ fn whole_frames_are_taken_and_blank_segments_removed() {
 }
 
 #[test]
+fn what_was_trimmed_behind_the_last_final_segment_is_not_missing() {
+    // Offset 1 was kept by a cut at the start, 2, and is gone with its segment; segment 0, which
+    // ends with it, is still there. Segment 2 must not be taken for one that begins with 1.
+    let decide = |scans: &[SegmentScan]| {
+        decide_tail(&TailInput {
+            base: Some(Offset(1)),
+            start: Offset(2),
+            scans,
+            finals: &[],
+            claimed: Offset(0),
+        })
+    };
+    let decision = decide(&[good(2, 2, 5)]);
+    assert_eq!(ranges(&decision), [(2, 2, 5)]);
+    assert_eq!((decision.end, lost(&decision)), (Offset(5), vec![]));
+    assert_eq!(decide(&[blank(2)]).end, Offset(2));
+    assert_eq!(ranges(&decide(&[good(2, 1, 5)])), [(2, 1, 5)]);
+    // A frame behind the start is no reason to begin there.
+    let torn = scan(0, HeaderState::Blank, &[run(1, 2, HEADER_LEN + 8)]);
+    let first = decide_tail(&TailInput {
+        base: None,
+        start: Offset(0),
+        scans: &[torn],
+        finals: &[],
+        claimed: Offset(0),
+    });
+    assert_eq!(first.end, Offset(0));
+    let claimed = SegmentScan {
+        max_claim: Offset(5),
+        ..good(2, 4, 5)
+    };
+    assert_eq!(lost(&decide(&[claimed])), [(2, 4)]);
+}
+
+#[test]
 fn an_unclaimed_torn_end_is_cut() {
     let decision = decide(Some(0), &[garbage_after(good(1, 0, 4)), blank(2)], 4);
     assert_eq!(decision.end, Offset(4));

@@ -48,10 +48,15 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     pub(super) fn new(input: &'a TailInput<'a>) -> Self {
-        let next = input.base.unwrap_or_else(|| {
-            let first = input.scans.iter().find_map(first_base);
-            first.map_or(input.start, |base| base.min(input.start))
-        });
+        let first = input.scans.iter().find_map(first_base);
+        // What was trimmed between the last final segment and the first frame is not missing: a cut
+        // at the start may have left nothing of it.
+        let next = match input.base {
+            Some(base) if base >= input.start => base,
+            base => first.map_or(input.start, |first| {
+                first.min(input.start).max(base.unwrap_or(Offset::ZERO))
+            }),
+        };
         let first = input.scans.first().map_or(SegmentNo::ZERO, |s| s.no);
         Self {
             input,
