@@ -259,6 +259,8 @@ impl SupervisorActor {
     pub(super) fn fail_log(&mut self, actor: &str, reason: &str) {
         let why = format!("{actor}: {reason}");
         tracing::error!(target: "tierlog::supervisor", why, "the log stops");
+        // Before the state: who sees that the log has failed finds why.
+        self.shared.note_restart(actor, reason, Duration::ZERO);
         self.shared.set_state(LogState::Failed);
         self.kill_all();
         let failed = Error::LogFailed {
@@ -270,7 +272,6 @@ impl SupervisorActor {
             drop(waiting);
         }
         self.failed = Some(failed);
-        self.shared.note_restart(actor, reason, Duration::ZERO);
     }
 }
 
