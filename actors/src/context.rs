@@ -12,13 +12,15 @@ use serde::Serialize;
 use tierlog_storage::{
     Epoch, LogId,
     claims::ClaimsFile,
-    disk::{Disk, DiskLock},
+    disk::{Disk, DiskLock, Progress, WatchedDisk},
     layout::Layout,
 };
+use tokio::time::timeout;
 
 use crate::{
     clock::Clock,
     coordinator::CoordinatorHandle,
+    error::Error,
     exec::{Completion, Executor, Running, Work, run},
     fault::Faults,
     flusher::FlusherHandle,
@@ -95,6 +97,31 @@ impl LogContext {
             drop(lock);
             outcome
         })
+    }
+
+    /// Runs blocking work that may take as long as it gets on, such as a recovery. `f` gets the disk to
+    /// use.
+    ///
+    /// # Errors
+    /// `Unavailable` when no call to the disk has come back for `stall_after`: the job may still be
+    /// running, and is counted in `running` for as long as it does. `Indeterminate` when it
+    /// panicked.
+    pub async fn long_job<T: Send + 'static>(
+        &self,
+        running: &Running,
+        f: impl FnOnce(Arc<dyn Disk>) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (progress, patience) = (Progress::default(), self.options.stall_after);
+        let disk = WatchedDisk::new(Arc::clone(&self.disk), progress.clone());
+        let mut job = self.write_job(running, move || f(Arc::new(disk)));
+        let mut seen = 0;
+        loop {
+            match timeout(patience, &mut job).await {
+                Ok(outcome) => return outcome.map_err(|died| Error::indeterminate(&died)),
+                Err(_) if seen == progress.count() => return Err(Error::stalled(patience)),
+                Err(_) => seen = progress.count(),
+            }
+        }
     }
 }
 

@@ -244,6 +244,12 @@ impl Error {
         }
     }
 
+    pub(crate) fn stalled(patience: std::time::Duration) -> Self {
+        Self::Unavailable {
+            why: format!("the disk did not answer within {patience:?}").into(),
+        }
+    }
+
     pub(crate) fn not_appended(why: &dyn std::fmt::Display) -> Self {
         Self::NotAppended {
             why: why.to_string().into(),

@@ -21,6 +21,7 @@ use crate::{
     stream::segments::{Segment, SegmentKind},
     writer::WriterHandle,
 };
+use tokio::time::timeout;
 
 /// What a task needs.
 #[derive(Debug, Clone)]
@@ -315,11 +316,13 @@ async fn remove(tasks: &Tasks, stream: StreamId, segments: Vec<(SegmentNo, u64)>
                 }
             }
             sync_dir(log.disk.as_ref(), &log.layout.stream_dir(stream))
-        })
-        .await;
-    match removed {
-        Ok(Err(error)) => Effect::Broken(error),
-        Ok(Ok(())) | Err(_) => Effect::Freed(freed),
+        });
+    // What waits for this has its answer in the manifest: it does not have to wait for a disk that
+    // does not come back, whose room is not free either.
+    match timeout(tasks.log.options.stall_after, removed).await {
+        Ok(Ok(Err(error))) => Effect::Broken(error),
+        Ok(Ok(Ok(())) | Err(_)) => Effect::Freed(freed),
+        Err(_) => Effect::None,
     }
 }
 

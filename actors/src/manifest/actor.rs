@@ -94,6 +94,7 @@ pub struct ManifestActor {
 struct InJob {
     outcome: Completion<Outcome>,
     replies: Vec<Commit>,
+    since: Instant,
 }
 
 impl ManifestActor {
@@ -122,6 +123,7 @@ impl ManifestActor {
         self.job = Some(InJob {
             outcome,
             replies: batch,
+            since: Instant::now(),
         });
         self.unclaimed = None;
     }
@@ -189,7 +191,15 @@ impl ManifestActor {
         self.job = Some(InJob {
             outcome,
             replies: Vec::new(),
+            since: Instant::now(),
         });
+    }
+
+    /// The disk does not answer. Whoever waits for a commit would wait as long; that the job may still
+    /// end keeps a successor from beginning, and the log stops.
+    fn stalled(&mut self) {
+        let patience = self.log.options.stall_after;
+        self.lost = Some(Error::indeterminate(&Error::stalled(patience)));
     }
 
     async fn run(
@@ -221,6 +231,8 @@ impl ManifestActor {
             }
             let takes_more = self.takes_more();
             let claim_at = self.unclaimed.filter(|_| self.job.is_none());
+            let stall = self.log.options.stall_after;
+            let stall_at = self.job.as_ref().map(|job| job.since + stall);
             tokio::select! {
                 biased;
                 outcome = in_job(&mut self.job) => self.finish(outcome).await,
@@ -229,6 +241,7 @@ impl ManifestActor {
                     return Ok(signal);
                 }
                 () = sleep_until(claim_at) => self.claim(),
+                () = sleep_until(stall_at) => self.stalled(),
             }
         }
     }

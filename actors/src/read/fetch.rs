@@ -20,9 +20,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{
     blocks::{BLOCK, BlockKey},
     files::OpenFile,
-    source::ReadContext,
+    source::{ReadContext, Timer},
 };
 use crate::{
+    error::Error,
     exec::{Completion, JobDied},
     options::ReadMode,
     stream::segments::{Segment, SegmentKind},
@@ -101,6 +102,8 @@ pub(super) enum Fetched {
 pub(super) struct Flight {
     pub(super) order: Order,
     state: State,
+    /// Runs since somebody has begun to wait for it.
+    timer: Option<Timer>,
 }
 
 enum State {
@@ -128,14 +131,22 @@ impl Flight {
                 State::Waiting(Box::pin(async move { turn.await.ok() }))
             }
         };
-        Self { order, state }
+        Self {
+            order,
+            state,
+            timer: None,
+        }
     }
 
     /// Starts the job only if a turn is free: nobody waits for it yet.
     pub(super) fn try_begin(ctx: &Arc<ReadContext>, order: Order) -> Option<Self> {
         let permit = Arc::clone(&ctx.jobs).try_acquire_owned().ok()?;
         let state = State::Running(launch(ctx, &order, permit));
-        Some(Self { order, state })
+        Some(Self {
+            order,
+            state,
+            timer: None,
+        })
     }
 
     /// What came of it.
@@ -153,6 +164,18 @@ impl Flight {
                 State::Running(completion) => return Pin::new(completion).poll(cx),
             }
         }
+    }
+
+    /// Resolves when it has been waited for as long as anybody may be kept waiting, and again after
+    /// as much time.
+    pub(super) fn poll_late(&mut self, ctx: &ReadContext, cx: &mut Context<'_>) -> Poll<Error> {
+        let Some(patience) = &ctx.patience else {
+            return Poll::Pending;
+        };
+        let timer = self.timer.get_or_insert_with(|| patience.timer());
+        ready!(timer.as_mut().poll(cx));
+        self.timer = None;
+        Poll::Ready(Error::stalled(patience.after))
     }
 }
 

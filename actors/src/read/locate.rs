@@ -137,7 +137,11 @@ impl Reader {
             return Poll::Ready(self.meet_damage());
         }
         if let Some(flight) = &mut self.flight {
-            let landed = ready!(flight.poll(&self.ctx, cx));
+            let landed = match flight.poll(&self.ctx, cx) {
+                Poll::Ready(landed) => landed,
+                // It stays: the next call goes on waiting for the same job.
+                Poll::Pending => return flight.poll_late(&self.ctx, cx).map(Err),
+            };
             let order = self.flight.take().map(|flight| flight.order);
             return Poll::Ready(match order {
                 Some(order) => self.land(&order, landed),

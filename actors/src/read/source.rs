@@ -1,9 +1,14 @@
 //! What all readers of a log share.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, OnceLock, Weak},
+    time::Duration,
+};
 
 use tierlog_storage::{Offset, SegmentNo, StreamId, disk::Disk, layout::Layout};
-use tokio::sync::Semaphore;
+use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
 
 use super::{blocks::Blocks, files::Files, follow::Follower, view::View};
 use crate::{
@@ -24,6 +29,8 @@ pub struct ReadLimits {
     pub descriptors: usize,
     /// Reading jobs under way at once, of all readers together. Each holds about one block.
     pub jobs: usize,
+    /// How long a reader waits for a job before it says that the disk does not answer.
+    pub stall_after: Option<Duration>,
 }
 
 impl Default for ReadLimits {
@@ -33,6 +40,7 @@ impl Default for ReadLimits {
             cache: 32 << 20,
             descriptors: 128,
             jobs: 64,
+            stall_after: None,
         }
     }
 }
@@ -57,6 +65,8 @@ pub struct ReadContext {
     /// One permit a job. The queue of the executor is bounded and refuses what does not fit;
     /// readers wait here instead, so that thousands of them never meet that refusal.
     pub(super) jobs: Arc<Semaphore>,
+    /// How long readers wait, where there is a runtime that can tell.
+    pub(super) patience: Option<Patience>,
     /// What is known of somebody else's log, where it is one.
     pub(super) view: OnceLock<Weak<View>>,
 }
@@ -78,6 +88,7 @@ impl ReadContext {
             mode: limits.mode,
             running: Running::default(),
             jobs: Arc::new(Semaphore::new(limits.jobs.max(1))),
+            patience: limits.stall_after.and_then(Patience::new),
             view: OnceLock::new(),
         })
     }
@@ -104,6 +115,28 @@ impl ReadContext {
         f: impl FnOnce() -> T + Send + 'static,
     ) -> Completion<T> {
         run(&self.executor, Work::Read, &self.running, f)
+    }
+}
+
+/// A timer of the runtime that the log was opened on.
+pub(super) type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// How long readers wait. They are polled on any executor, so that they bring a runtime along.
+#[derive(Debug)]
+pub(super) struct Patience {
+    runtime: Handle,
+    pub(super) after: Duration,
+}
+
+impl Patience {
+    fn new(after: Duration) -> Option<Self> {
+        let runtime = Handle::try_current().ok()?;
+        Some(Self { runtime, after })
+    }
+
+    pub(super) fn timer(&self) -> Timer {
+        let _entered = self.runtime.enter();
+        Box::pin(sleep(self.after))
     }
 }
 

@@ -79,6 +79,7 @@ pub(super) fn context(options: Options, injected: Injected) -> Arc<LogContext> {
     let limits = ReadLimits {
         mode: options.read,
         cache: options.read_cache,
+        stall_after: Some(options.stall_after),
         ..ReadLimits::default()
     };
     let readers = ReadContext::new(
@@ -106,6 +107,7 @@ pub(super) fn context(options: Options, injected: Injected) -> Arc<LogContext> {
 /// Opens the log, or recovers it again under the lock that is held already. Blocks.
 pub(super) fn recover(
     log: &LogContext,
+    disk: &Arc<dyn Disk>,
     lock: Option<Arc<dyn DiskLock>>,
 ) -> Result<(Arc<dyn DiskLock>, OpenedLog), Error> {
     let options = OpenOptions {
@@ -120,9 +122,9 @@ pub(super) fn recover(
     let mut opened = match &lock {
         Some(lock) => {
             let lock = Box::new(KeptLock(Arc::clone(lock)));
-            open_log_with_lock(&log.disk, &log.layout, &options, lock)?
+            open_log_with_lock(disk, &log.layout, &options, lock)?
         }
-        None => open_log(&log.disk, &log.layout, &options)?,
+        None => open_log(disk, &log.layout, &options)?,
     };
     let lock = lock.unwrap_or_else(|| {
         let lock: Box<dyn DiskLock> = std::mem::replace(&mut opened.lock, Box::new(NoLock));

@@ -39,7 +39,7 @@ pub async fn start(options: Options, injected: Injected) -> Result<SupervisorHan
     let opened = {
         let job = Arc::clone(&log);
         run(&log.executor, Work::Write, &running, move || {
-            generation::recover(&job, None)
+            generation::recover(&job, &job.disk, None)
         })
         .await
     };

@@ -297,12 +297,7 @@ impl WriterActor {
             return None;
         }
         let stall = self.generation.log.options.stall_after;
-        let since = [
-            self.write.as_ref().map(|write| write.since),
-            self.flush.as_ref().map(|flush| flush.since),
-            self.sealing.as_ref().and_then(Sealing::syncing_since),
-        ];
-        let stalls = since.into_iter().flatten().map(|at| at + stall);
+        let stalls = self.waiting_since().map(|at| at + stall);
         let flush = match self.when_to_flush() {
             When::At(at) => Some(at),
             When::Now | When::Never => None,
@@ -314,17 +309,24 @@ impl WriterActor {
             self.mark_at.filter(|_| self.marking.is_none()),
             self.age_at(),
         ];
-        stalls.chain(others.into_iter().flatten()).min()
+        stalls.into_iter().chain(others.into_iter().flatten()).min()
+    }
+
+    /// Since when others are waited for, by whom tickets wait.
+    fn waiting_since(&self) -> Option<Instant> {
+        let since = [
+            self.write.as_ref().map(|write| write.since),
+            self.flush.as_ref().map(|flush| flush.since),
+            self.sealing.as_ref().and_then(Sealing::waiting_since),
+            self.next.asked_since().filter(|_| self.waits_for_place()),
+        ];
+        since.into_iter().flatten().min()
     }
 
     async fn woken(&mut self) {
         let now = Instant::now();
         let stall = self.generation.log.options.stall_after;
-        let late = |since: Option<Instant>| since.is_some_and(|at| at + stall <= now);
-        if late(self.write.as_ref().map(|write| write.since))
-            || late(self.flush.as_ref().map(|flush| flush.since))
-            || late(self.sealing.as_ref().and_then(Sealing::syncing_since))
-        {
+        if self.waiting_since().is_some_and(|at| at + stall <= now) {
             // Nobody can say what the disk will do with it, nor when: the stream stays closed.
             let why = format!("the disk did not answer within {stall:?}");
             self.fail(Error::indeterminate(&why));

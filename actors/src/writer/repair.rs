@@ -143,13 +143,16 @@ impl WriterActor {
             .map(|ending| ending.entry(self.stream_id()))
             .collect();
         entries.push(fresh_entry);
-        match self.generation.manifest.commit(entries).await {
-            Ok(_) => {}
-            Err(error @ (Error::InvalidInput { .. } | Error::StorageFull)) => return Err(error),
-            Err(error) => {
+        match self.within(self.generation.manifest.commit(entries)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error @ (Error::InvalidInput { .. } | Error::StorageFull))) => {
+                return Err(error);
+            }
+            Ok(Err(error)) => {
                 self.await_restart(error.clone()).await;
                 return Err(error);
             }
+            Err(error) => return Err(error),
         }
         self.show_endings(endings);
         let end = active.end;
@@ -177,7 +180,8 @@ impl WriterActor {
     /// A fresh segment, which the manifest does not know yet.
     pub(super) async fn admit_fresh(&mut self) -> Result<Admitted, Error> {
         // One that was asked for ahead has a lower number, and would be committed after this one.
-        if let NextSegment::Asked(answer) = std::mem::replace(&mut self.next, NextSegment::None)
+        if let NextSegment::Asked { answer, .. } =
+            std::mem::replace(&mut self.next, NextSegment::None)
             && let Ok(Ok(Ok(admitted))) = timeout(self.patience(), answer).await
         {
             self.next = NextSegment::Ready(Box::new(admitted));

@@ -173,7 +173,7 @@ impl WriterActor {
             && self
                 .sealing
                 .as_ref()
-                .is_none_or(|sealing| sealing.syncing_since().is_none())
+                .is_none_or(|sealing| !sealing.is_syncing())
             && self.held.iter().all(|held| held.segment == active.no);
         let job = WriteJob {
             file: Arc::clone(&active.file),

@@ -22,6 +22,9 @@ struct Known {
     batch: (u64, u16),
     /// A truncation since it was accepted: it is not at this offset or beyond.
     below: u64,
+    /// A truncation that failed since: from this offset on it may be gone, even where its ticket says
+    /// that it was durable there.
+    doubted_from: u64,
 }
 
 /// One stream.
@@ -61,6 +64,7 @@ impl Model {
             fate: Fate::Open,
             batch,
             below: u64::MAX,
+            doubted_from: u64::MAX,
         };
         self.records.insert(id, known);
     }
@@ -69,7 +73,10 @@ impl Model {
     pub fn told(&mut self, id: u64, fate: Fate) {
         let known = self.records.get_mut(&id).expect("it was offered");
         known.fate = match fate {
+            // It was read meanwhile, behind whatever put it in doubt.
+            Fate::At(offset) if known.fate == Fate::At(offset) => fate,
             Fate::At(offset) if offset >= known.below => Fate::Never,
+            Fate::At(offset) if offset >= known.doubted_from => Fate::Open,
             fate => fate,
         };
     }
@@ -89,6 +96,7 @@ impl Model {
     pub fn maybe_truncated(&mut self, end: u64) {
         self.cuts.insert(end);
         for known in self.records.values_mut() {
+            known.doubted_from = known.doubted_from.min(end);
             if matches!(known.fate, Fate::At(offset) if offset >= end) {
                 known.fate = Fate::Open;
             }

@@ -23,8 +23,10 @@ mod map;
 mod real;
 #[cfg(feature = "fault-injection")]
 pub mod sim;
+mod watched;
 
 pub use real::RealDisk;
+pub use watched::{Progress, WatchedDisk};
 
 /// A shared open file. Dropping the last one closes it and syncs nothing.
 pub type SharedFile = Arc<dyn DiskFile>;
