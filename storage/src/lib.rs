@@ -15,6 +15,7 @@ pub mod recovery;
 pub mod segment;
 pub mod varint;
 pub mod verify;
+pub mod warm;
 
 pub use error::{Damage, Result, StorageError};
 pub use ids::{Epoch, Incarnation, LogId, Offset, SegmentNo, StreamId};
