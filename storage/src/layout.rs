@@ -8,6 +8,8 @@
 //!   reserve                            room for the manifest when the disk is full
 //!   manifest/{number:020}.tlm
 //!   streams/{stream uuid}/{segment:020}.tls
+//!   streams/{stream uuid}/{segment:020}.tlz         its compressed copy
+//!   streams/{stream uuid}/{segment:020}.tls.tmp     a segment that is being sealed after all
 //!   quarantine/                        files that nothing names but that may matter
 //! ```
 
@@ -22,6 +24,8 @@ use crate::ids::{SegmentNo, StreamId};
 
 const MANIFEST_EXTENSION: &str = "tlm";
 const SEGMENT_EXTENSION: &str = "tls";
+const WARM_EXTENSION: &str = "tlz";
+const SEGMENT_TMP_EXTENSION: &str = "tls.tmp";
 
 /// The paths of one log's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +96,18 @@ impl Layout {
             .join(numbered(number.get(), SEGMENT_EXTENSION))
     }
 
+    /// The compressed copy of one segment.
+    pub fn warm(&self, stream: StreamId, number: SegmentNo) -> PathBuf {
+        self.stream_dir(stream)
+            .join(numbered(number.get(), WARM_EXTENSION))
+    }
+
+    /// What a segment is written as that is sealed after all, before it takes its place.
+    pub fn segment_tmp(&self, stream: StreamId, number: SegmentNo) -> PathBuf {
+        self.stream_dir(stream)
+            .join(numbered(number.get(), SEGMENT_TMP_EXTENSION))
+    }
+
     /// The folder of files that nothing names any more but that may matter to people.
     pub fn quarantine_dir(&self) -> PathBuf {
         self.root.join("quarantine")
@@ -106,6 +122,18 @@ pub fn parse_manifest_name(name: &OsStr) -> Option<u64> {
 /// The number of a segment file of this name; `None` when it is not the name of one.
 pub fn parse_segment_name(name: &OsStr) -> Option<SegmentNo> {
     parse_numbered(name, SEGMENT_EXTENSION).map(SegmentNo)
+}
+
+/// The number of the segment of which a compressed copy has this name; `None` when it is not the name
+/// of one.
+pub fn parse_warm_name(name: &OsStr) -> Option<SegmentNo> {
+    parse_numbered(name, WARM_EXTENSION).map(SegmentNo)
+}
+
+/// The number of the segment that is written under this name before it takes its place; `None` when it
+/// is not the name of one.
+pub fn parse_segment_tmp_name(name: &OsStr) -> Option<SegmentNo> {
+    parse_numbered(name, SEGMENT_TMP_EXTENSION).map(SegmentNo)
 }
 
 /// The stream whose folder has this name; `None` when it is not the name of one.

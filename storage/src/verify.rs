@@ -25,6 +25,8 @@ use crate::{
     },
 };
 
+mod warm;
+
 /// What was found in a segment.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct SegmentVerdict {
@@ -65,6 +67,9 @@ pub fn verify_segment(
     state: &SegmentState,
     until: Option<Offset>,
 ) -> Result<SegmentVerdict> {
+    if !state.residency.hot {
+        return warm::verify(disk, layout, log, stream, no, state);
+    }
     let path = layout.segment(stream, no);
     let bounds = Bounds::of(&state.status, until);
     let expect = ScanExpect {
@@ -93,7 +98,12 @@ pub fn verify_segment(
         bounds,
         verdict,
     };
-    check.run()
+    let mut verdict = check.run()?;
+    if state.residency.warm.is_some() {
+        let copy = warm::verify(disk, layout, log, stream, no, state)?;
+        verdict.damage.extend(copy.damage);
+    }
+    Ok(verdict)
 }
 
 /// Where the frames of a segment have to be.

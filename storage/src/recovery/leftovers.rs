@@ -9,6 +9,15 @@
 //! ends before the stream's start                           removed: a trim that was not finished
 //! anything else with a good header of this log             quarantined
 //! another log's, or no good header                         left alone, reported
+//!
+//! a compressed copy that is not named                       what becomes of it
+//! ------------------------------------------------------  -------------------------------------------
+//! its segment is known                                      removed: unfinished, or dropped
+//! its segment was never named, or lies before the start     removed
+//! anything else with a good head of this log                quarantined
+//! another log's, or no good head                            left alone, reported
+//!
+//! a segment that was being written anew (.tls.tmp)          removed
 //! ```
 
 use std::{
@@ -23,9 +32,13 @@ use crate::{
     disk::{Access, Disk, Entry, SharedFile},
     error::{Damage, Result, StorageError},
     ids::{SegmentNo, StreamId},
-    layout::{Layout, parse_manifest_name, parse_segment_name, parse_stream_dir},
+    layout::{
+        Layout, parse_manifest_name, parse_segment_name, parse_segment_tmp_name, parse_stream_dir,
+        parse_warm_name,
+    },
     manifest::{ManifestState, Seq, StreamState},
     segment::{Footer, HEADER_LEN, SegmentHeader},
+    warm::{HEAD_LEN, WarmHead},
 };
 
 /// The names in a log's directory that are its own.
@@ -118,6 +131,13 @@ impl Leftovers {
         end: Seq,
     ) -> Result<()> {
         let path = place.layout.stream_dir(stream).join(&entry.name);
+        if let Some(no) = parse_warm_name(&entry.name).filter(|_| !entry.is_dir) {
+            return self.sort_out_warm(place, known, no, path);
+        }
+        if parse_segment_tmp_name(&entry.name).is_some() && !entry.is_dir {
+            self.remove.push(path);
+            return Ok(());
+        }
         let Some(no) = parse_segment_name(&entry.name).filter(|_| !entry.is_dir) else {
             self.foreign.push(path);
             return Ok(());
@@ -131,6 +151,39 @@ impl Leftovers {
                 self.sort_out_unnamed(place, known, no, path, end)?;
                 if self.foreign.len() > alone {
                     self.in_the_way.push((stream, no));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sort_out_warm(
+        &mut self,
+        place: &Place<'_>,
+        known: Option<&StreamState>,
+        no: SegmentNo,
+        path: PathBuf,
+    ) -> Result<()> {
+        match known.and_then(|known| known.segments.get(&no)) {
+            Some(segment) if segment.residency.warm.is_some() => return Ok(()),
+            // Begun and not committed, or dropped, durably, and about to be removed. What the segment
+            // holds stands elsewhere, or was damaged before.
+            Some(_) => self.remove.push(path),
+            None => {
+                let file = open(place.disk, &path)?;
+                let io = |error| StorageError::io("read", &path, error);
+                let mut bytes = [0; HEAD_LEN];
+                let read = file.read_at(&mut bytes, 0).map_err(io)?;
+                match WarmHead::decode(&bytes[..read]) {
+                    Ok(head) if head.log == place.log => {
+                        let unused = known.is_none_or(|known| no >= known.next_segment);
+                        let trimmed = known.is_some_and(|known| head.end <= known.start);
+                        match unused || trimmed {
+                            true => self.remove.push(path),
+                            false => self.set_aside.push(path),
+                        }
+                    }
+                    _ => self.foreign.push(path),
                 }
             }
         }
@@ -209,7 +262,11 @@ impl Leftovers {
     fn miss(&mut self, stream: StreamId, known: &StreamState, names: &[Entry]) {
         let files = names.iter().filter(|entry| !entry.is_dir);
         let there: BTreeSet<SegmentNo> = files
+            .clone()
             .filter_map(|entry| parse_segment_name(&entry.name))
+            .collect();
+        let warm_there: BTreeSet<SegmentNo> = files
+            .filter_map(|entry| parse_warm_name(&entry.name))
             .collect();
         for (&segment, state) in &known.segments {
             let (Some((from, to)), Some(end_byte)) =
@@ -217,21 +274,30 @@ impl Leftovers {
             else {
                 continue;
             };
-            if !state.residency.hot || from == to || there.contains(&segment) {
+            let (hot, warm) = (state.residency.hot, state.residency.warm.is_some());
+            let cold = state.residency.is_cold();
+            let hot_gone = hot && !there.contains(&segment);
+            let warm_gone = warm && !warm_there.contains(&segment);
+            if from == to || !(hot_gone || warm_gone) {
                 continue;
             }
-            let elsewhere = state.residency.warm.is_some() || state.residency.is_cold();
+            let what = match (hot_gone, warm_gone) {
+                (true, false) if warm || cold => {
+                    "the segment file is missing; there is another copy"
+                }
+                (false, true) if hot || cold => {
+                    "the compressed file is missing; there is another copy"
+                }
+                (true, _) => "the segment file is missing",
+                (false, _) => "the compressed file is missing",
+            };
             self.missing.push(Damage {
                 stream,
                 segment,
                 from,
                 to,
                 bytes: (0, end_byte),
-                what: match elsewhere {
-                    true => "the segment file is missing; there is another copy",
-                    false => "the segment file is missing",
-                }
-                .to_owned(),
+                what: what.to_owned(),
             });
         }
     }

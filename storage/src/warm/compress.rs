@@ -217,7 +217,7 @@ fn note(block: &Block, digest: &mut Digest) -> u64 {
     first.unwrap_or(0)
 }
 
-fn damaged(identity: &WarmIdentity, error: BlockError) -> WarmFault {
+pub(super) fn damaged(identity: &WarmIdentity, error: BlockError) -> WarmFault {
     match error {
         BlockError::Disk(error) => WarmFault::Disk(error),
         BlockError::Bad { pos, offset, fault } => WarmFault::Disk(StorageError::Corrupt(Damage {

@@ -17,10 +17,12 @@
 //! `contrib/seekable_format/zstd_seekable_compression_format.md` of zstd.
 
 mod compress;
+mod files;
 mod head;
 mod index;
 mod read;
 mod seek_table;
+mod view;
 
 use crate::{
     error::StorageError,
@@ -29,9 +31,11 @@ use crate::{
 };
 
 pub use compress::{Compressed, WarmOptions, compare, compress};
+pub use files::{finish, hydrate, make};
 pub use head::{HEAD_LEN, WarmHead};
 pub use index::{IndexTail, WarmFrame, WarmIndex};
 pub use read::{decode, read_frame, read_index, restore};
+pub use view::{WarmView, as_segment};
 
 /// The version of the format.
 pub const WARM_VERSION: u16 = 1;

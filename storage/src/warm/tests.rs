@@ -1,5 +1,7 @@
 //! Warm files: what they give back, and what is refused.
 
+mod files;
+
 use proptest::prelude::*;
 
 use super::{index::IndexTail, *};

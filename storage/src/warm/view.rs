@@ -1,0 +1,155 @@
+//! A warm file, read as if it were the segment.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+
+use super::{WarmFault, WarmFrame, WarmIdentity, WarmIndex, read_frame, read_index};
+use crate::{
+    disk::{Access, Disk, DiskFile},
+    error::StorageError,
+    layout::Layout,
+    manifest::WarmCopy,
+    segment::Latched,
+};
+
+/// Decoded frames that are kept: reads go on where the last one ended, and may span two.
+const KEPT: usize = 2;
+
+/// The bytes of a segment, decoded from its warm file as they are read. It is never written.
+///
+/// A read that meets damage fails with `InvalidData`; see [`frames`](Self::index) for how far that
+/// goes.
+#[derive(Debug)]
+pub struct WarmView {
+    file: Latched,
+    index: WarmIndex,
+    len: u64,
+    kept: Mutex<VecDeque<(u64, Bytes)>>,
+}
+
+impl WarmView {
+    /// Opens the warm file of a segment and reads its index.
+    ///
+    /// # Errors
+    /// `Damaged`, also where it has not the length that the manifest says; `Foreign`,
+    /// `NewerVersion`; `Disk` when it could not be read.
+    pub fn open(
+        disk: &dyn Disk,
+        layout: &Layout,
+        identity: &WarmIdentity,
+        copy: &WarmCopy,
+    ) -> Result<Self, WarmFault> {
+        let path = layout.warm(identity.stream, identity.segment);
+        let file = disk
+            .open(&path, Access::Read)
+            .map_err(|source| StorageError::io("open", &path, source))?;
+        let file = Latched::new(file, path);
+        if file.len()? != copy.file_len {
+            return Err(WarmFault::Damaged(
+                "the file has not the length that it was written with",
+            ));
+        }
+        let index = read_index(&file, copy.file_len, identity)?;
+        Ok(Self {
+            file,
+            index,
+            len: identity.facts.file_len,
+            kept: Mutex::default(),
+        })
+    }
+
+    /// What each zstd frame holds.
+    pub fn index(&self) -> &WarmIndex {
+        &self.index
+    }
+
+    /// The bytes of the segment in one zstd frame.
+    ///
+    /// # Errors
+    /// `Damaged`, `Zstd`; `Disk` when it could not be read.
+    pub fn frame(&self, frame: &WarmFrame) -> Result<Bytes, WarmFault> {
+        let kept = |kept: &VecDeque<(u64, Bytes)>| {
+            let found = kept.iter().find(|(pos, _)| *pos == frame.plain_pos);
+            found.map(|(_, plain)| plain.clone())
+        };
+        if let Some(plain) = kept(&self.lock()) {
+            return Ok(plain);
+        }
+        // Not under the lock: others decode other frames meanwhile.
+        let plain = read_frame(&self.file, frame)?;
+        let mut list = self.lock();
+        if kept(&list).is_none() {
+            if list.len() == KEPT {
+                list.pop_front();
+            }
+            list.push_back((frame.plain_pos, plain.clone()));
+        }
+        Ok(plain)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(u64, Bytes)>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// As an error of a file: damage is `InvalidData`, and what could not be read stays what it was.
+fn as_io(fault: WarmFault) -> io::Error {
+    match fault {
+        WarmFault::Disk(StorageError::Io { source, .. }) => source,
+        fault => io::Error::new(io::ErrorKind::InvalidData, fault),
+    }
+}
+
+impl DiskFile for WarmView {
+    fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buf.len() {
+            let at = pos + done as u64;
+            let Some(frame) = self.index.at(at) else {
+                break;
+            };
+            let plain = self.frame(frame).map_err(as_io)?;
+            let from = usize::try_from(at - frame.plain_pos).unwrap_or(usize::MAX);
+            let part = plain.get(from..).unwrap_or_default();
+            let len = part.len().min(buf.len() - done);
+            buf[done..done + len].copy_from_slice(&part[..len]);
+            done += len;
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn allocate(&self, _: u64, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.len)
+    }
+
+    fn map_read_only(&self, _: u64) -> io::Result<Bytes> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// A warm view as the file of a segment, for what reads segments.
+pub fn as_segment(view: &Arc<WarmView>) -> Latched {
+    let path = view.file.path().to_path_buf();
+    Latched::new(Arc::clone(view) as Arc<dyn DiskFile>, path)
+}
