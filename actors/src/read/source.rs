@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use tierlog_storage::{Offset, SegmentNo, StreamId, disk::Disk, layout::Layout};
+use tierlog_storage::{
+    LogId, Offset, SegmentNo, StorageError, StreamId, disk::Disk, layout::Layout,
+};
 use tokio::sync::Semaphore;
 
 use super::{blocks::Blocks, files::Files, follow::Follower, view::View};
@@ -57,6 +59,8 @@ pub struct ReadContext {
     /// One permit a job. The queue of the executor is bounded and refuses what does not fit;
     /// readers wait here instead, so that thousands of them never meet that refusal.
     pub(super) jobs: Arc<Semaphore>,
+    /// Which log it is: known once it was opened, and before anything is read.
+    log: OnceLock<LogId>,
     /// What is known of somebody else's log, where it is one.
     pub(super) view: OnceLock<Weak<View>>,
 }
@@ -78,8 +82,21 @@ impl ReadContext {
             mode: limits.mode,
             running: Running::default(),
             jobs: Arc::new(Semaphore::new(limits.jobs.max(1))),
+            log: OnceLock::new(),
             view: OnceLock::new(),
         })
+    }
+
+    /// Says which log it is; the first word counts.
+    pub fn is_of(&self, log: LogId) {
+        let _ = self.log.set(log);
+    }
+
+    pub(super) fn log(&self) -> Result<LogId, StorageError> {
+        let none = || StorageError::Invalid {
+            what: "a log was read before it was opened".into(),
+        };
+        self.log.get().copied().ok_or_else(none)
     }
 
     /// Lets go of segments whose files were removed: an open descriptor keeps the space of a
