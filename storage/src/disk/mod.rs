@@ -17,6 +17,7 @@ use std::{ffi::OsString, fmt, io, path::Path, sync::Arc};
 
 use bytes::Bytes;
 
+mod cause;
 #[cfg(feature = "fault-injection")]
 pub mod fault;
 mod map;
@@ -24,6 +25,7 @@ mod real;
 #[cfg(feature = "fault-injection")]
 pub mod sim;
 
+pub use cause::IoCause;
 pub use real::RealDisk;
 
 /// A shared open file. Dropping the last one closes it and syncs nothing.
