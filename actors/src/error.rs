@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use tierlog_storage::{
     Offset,
+    disk::IoCause,
     error::{Damage, StorageError},
 };
 
@@ -17,7 +18,7 @@ pub enum ErrorKind {
     Retry,
     /// A resource is short: wait until there is room, then call again.
     BackOff,
-    /// The call itself is wrong and will fail again as it is.
+    /// The call, the settings or the surroundings are wrong: it will fail again as it is.
     FixInput,
     /// The log has moved on from what the call assumed: look again, then decide.
     Moved,
@@ -179,8 +180,8 @@ impl Error {
             | Self::UnknownStream { .. }
             | Self::TooManyStreams { .. }
             | Self::Settings { .. }
-            | Self::Unsupported { .. }
-            | Self::Io { .. } => ErrorKind::FixInput,
+            | Self::Unsupported { .. } => ErrorKind::FixInput,
+            Self::Io { source, .. } => kind_of(source),
             Self::Conflict { .. } | Self::Trimmed { .. } | Self::Truncated { .. } => {
                 ErrorKind::Moved
             }
@@ -189,6 +190,7 @@ impl Error {
                 StorageError::Locked { .. } => ErrorKind::BackOff,
                 StorageError::Corrupt(_) | StorageError::CorruptFile { .. } => ErrorKind::Restore,
                 StorageError::Invalid { .. } => ErrorKind::Reopen,
+                StorageError::Io { source, .. } => kind_of(source),
                 _ => ErrorKind::FixInput,
             },
             Self::Unavailable { .. } => ErrorKind::Retry,
@@ -201,6 +203,15 @@ impl Error {
 
     /// What to do about it, in one short clause for people.
     pub fn advice(&self) -> &'static str {
+        if let Some(source) = self.io() {
+            return match IoCause::of(source) {
+                IoCause::Surroundings => "correct the path, its permissions or its mount",
+                IoCause::Full => "free disk space or trim, then try again",
+                IoCause::Short => "raise the limit or free what is short, then try again",
+                IoCause::Interrupted => "try again",
+                IoCause::Device => "look at the disk and the system's log, then open the log again",
+            };
+        }
         match self {
             Self::StorageFull => "free disk space or trim, then try again",
             Self::Storage(error) if matches!(error.as_ref(), StorageError::CorruptFile { .. }) => {
@@ -224,6 +235,18 @@ impl Error {
                 ErrorKind::Restore => "run `tierlog verify` and restore what it lists from a copy",
                 ErrorKind::Closed => "open the log again",
             },
+        }
+    }
+
+    /// What the system said, where a call of it failed.
+    fn io(&self) -> Option<&std::io::Error> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            Self::Storage(error) => match error.as_ref() {
+                StorageError::Io { source, .. } => Some(source),
+                _ => None,
+            },
+            _ => None,
         }
     }
 
@@ -257,6 +280,16 @@ impl Error {
     }
 }
 
+/// What to do about a failed call of the system.
+fn kind_of(source: &std::io::Error) -> ErrorKind {
+    match IoCause::of(source) {
+        IoCause::Surroundings => ErrorKind::FixInput,
+        IoCause::Full | IoCause::Short => ErrorKind::BackOff,
+        IoCause::Interrupted => ErrorKind::Retry,
+        IoCause::Device => ErrorKind::Reopen,
+    }
+}
+
 impl From<StorageError> for Error {
     fn from(error: StorageError) -> Self {
         match error {
@@ -264,5 +297,54 @@ impl From<StorageError> for Error {
             other if other.is_storage_full() => Self::StorageFull,
             other => Self::Storage(Arc::new(other)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_failed_call_of_the_system_says_what_to_do_by_its_cause() {
+        const EIO: i32 = 5;
+        const ENFILE: i32 = 23;
+        const EMFILE: i32 = 24;
+        let kinds = io::Error::from;
+        let table = [
+            (ErrorKind::FixInput, kinds(io::ErrorKind::PermissionDenied)),
+            (ErrorKind::FixInput, kinds(io::ErrorKind::NotFound)),
+            (
+                ErrorKind::FixInput,
+                kinds(io::ErrorKind::ReadOnlyFilesystem),
+            ),
+            (ErrorKind::FixInput, kinds(io::ErrorKind::NotADirectory)),
+            (ErrorKind::FixInput, kinds(io::ErrorKind::InvalidFilename)),
+            (ErrorKind::BackOff, kinds(io::ErrorKind::StorageFull)),
+            (ErrorKind::BackOff, kinds(io::ErrorKind::QuotaExceeded)),
+            (ErrorKind::BackOff, kinds(io::ErrorKind::OutOfMemory)),
+            (ErrorKind::BackOff, kinds(io::ErrorKind::WouldBlock)),
+            (ErrorKind::BackOff, io::Error::from_raw_os_error(EMFILE)),
+            (ErrorKind::BackOff, io::Error::from_raw_os_error(ENFILE)),
+            (ErrorKind::Retry, kinds(io::ErrorKind::Interrupted)),
+            (ErrorKind::Reopen, io::Error::from_raw_os_error(EIO)),
+            (ErrorKind::Reopen, io::Error::other("not tried")),
+        ];
+        for (kind, source) in table {
+            let app = Error::Io {
+                op: "start threads for",
+                path: "/d".into(),
+                source: Arc::new(io::Error::new(source.kind(), "of the app's")),
+            };
+            if source.raw_os_error().is_none() {
+                assert_eq!(app.kind(), kind, "{app}");
+            }
+            let error = Error::Storage(Arc::new(StorageError::io("open", "/d", source)));
+            assert_eq!(error.kind(), kind, "{error}");
+            assert_ne!(error.advice(), "correct the call", "{error}");
+        }
+        let full = StorageError::io("write", "/d", io::ErrorKind::StorageFull.into());
+        assert!(matches!(Error::from(full), Error::StorageFull));
     }
 }

@@ -7,7 +7,10 @@ use std::{
 
 use serde::Serialize;
 
-use crate::ids::{LogId, Offset, SegmentNo, StreamId};
+use crate::{
+    disk::IoCause,
+    ids::{LogId, Offset, SegmentNo, StreamId},
+};
 
 /// The result of whatever touches the disk.
 pub type Result<T, E = StorageError> = std::result::Result<T, E>;
@@ -94,9 +97,7 @@ impl StorageError {
 
     /// True when there was no room: the disk, the quota or the largest file is full.
     pub fn is_storage_full(&self) -> bool {
-        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-        matches!(self, Self::Io { source, .. }
-            if matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge))
+        matches!(self, Self::Io { source, .. } if IoCause::of(source) == IoCause::Full)
     }
 
     /// True when what was asked for does not exist.

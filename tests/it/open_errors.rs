@@ -8,7 +8,7 @@ use std::{
 };
 
 use tierlog::{
-    Error, ErrorKind, ReadOnly, Settings, Supervisor,
+    Error, ErrorKind, From, Offset, ReadOnly, Settings, Supervisor,
     testing::storage::{crc::crc64, error::StorageError},
 };
 
@@ -265,6 +265,54 @@ async fn segments_of_a_newer_version_are_named_when_they_are_read_and_kept() {
     let stream = log.log().existing("s").await.expect("a stream");
     assert_eq!(texts(&read_all(&stream).await).len(), 15);
     close(log).await;
+}
+
+#[tokio::test]
+async fn a_sealed_segment_of_a_newer_version_is_named_by_whoever_reads_it_and_spares_the_rest() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let settings = small(dir.path());
+    make(&settings).await;
+    let segments = files(&settings.data, ".tls");
+    patch(&segments[0], |bytes| raise(bytes, 8, 120));
+    let newer = fs::read(&segments[0]).expect("a file");
+    let named = |error: &Error| {
+        let Error::Storage(storage) = error else {
+            panic!("{error:?}");
+        };
+        assert!(
+            matches!(&**storage, StorageError::NewerVersion { path, .. } if *path == segments[0]),
+            "{error}"
+        );
+    };
+    let log = open(&settings).await;
+    let stream = log.log().existing("s").await.expect("a stream");
+    let view = within(ReadOnly::attach(&settings.data))
+        .await
+        .expect("attached");
+    let theirs = view.stream("s").expect("a stream");
+    for builder in [stream.reader(From::Earliest), theirs.reader(From::Earliest)] {
+        let mut reader = builder.skip_damage().await.expect("a reader");
+        named(
+            &within(reader.next_batch(100))
+                .await
+                .expect_err("it is newer"),
+        );
+        assert_eq!(reader.position(), Offset(0));
+        reader.seek(Offset(5));
+        let record = within(reader.try_next()).await.expect("the next segment");
+        assert_eq!(record.expect("a record").payload, "1/0");
+    }
+    // To cut it would be to copy a part of it by the rules of this version.
+    named(
+        &within(stream.truncate_after(Some(Offset(2))))
+            .await
+            .expect_err("it is newer"),
+    );
+    assert_eq!(stream.watermarks().next, Offset(15));
+    within(stream.append("more")).await.expect("an ack");
+    drop((stream, theirs, view));
+    close(log).await;
+    assert_eq!(fs::read(&segments[0]).expect("a file"), newer);
 }
 
 #[tokio::test]

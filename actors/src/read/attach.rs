@@ -45,6 +45,7 @@ impl Attached {
         let inner = Arc::clone(&ctx);
         let opened = ctx.job(move || {
             let found = read_only(&*inner.disk, &inner.layout)?;
+            inner.is_of(found.log);
             let view = View::new(inner, &found);
             // Which segments are still open stands in the manifest alone; where it changes under
             // our hands, what was found above holds until the next look.

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use tierlog_storage::{
     Damage, Offset, StorageError, StreamId,
     segment::{
-        Block, BlockError, Footer, HEADER_LEN, SparseIndex, block::next_good, block::read_block,
+        Block, BlockError, Footer, FooterError, HEADER_LEN, SparseIndex, block::next_good,
+        block::read_block, header::SEGMENT_VERSION,
     },
 };
 use tokio::sync::OwnedSemaphorePermit;
@@ -202,6 +203,11 @@ fn carry_out(ctx: &ReadContext, order: &Order) -> Result<Fetched, StorageError> 
     let open = ctx
         .files
         .get(&*ctx.disk, &ctx.layout, order.stream, &order.segment)?;
+    let expect = order.segment.identity(ctx.log()?, order.stream);
+    match open.know(&expect, &order.segment.span()) {
+        Err(StorageError::Corrupt(damage)) => return Ok(Fetched::Damaged(damage, None)),
+        known => known?,
+    }
     match (order.task, order.from) {
         (Task::Diagnose, Some(spot)) => diagnose(order, &open, spot),
         (Task::Index, _) => ensure_index(order, &open).map(|()| Fetched::Done),
@@ -322,11 +328,19 @@ fn ensure_index(order: &Order, open: &OpenFile) -> Result<(), StorageError> {
     }
     if let SegmentKind::Sealed(facts) = &segment.kind {
         let footer = Footer::read(&**open.file().file(), facts.file_len, segment.salt);
-        if let Ok(footer) = footer
-            && (footer.base, footer.end) == (facts.base, facts.end)
-        {
-            segment.keep_index(footer.index);
-            return Ok(());
+        match footer {
+            Ok(footer) if (footer.base, footer.end) == (facts.base, facts.end) => {
+                segment.keep_index(footer.index);
+                return Ok(());
+            }
+            Err(FooterError::NewerVersion(found)) => {
+                return Err(StorageError::NewerVersion {
+                    path: open.file().path().to_path_buf(),
+                    found,
+                    supported: SEGMENT_VERSION,
+                });
+            }
+            _ => {}
         }
         // The frames may be whole all the same; `verify` reports the footer.
         tracing::warn!(

@@ -8,7 +8,7 @@ use tierlog_storage::{
     Result, SegmentNo, StorageError, StreamId,
     disk::{Access, Disk},
     layout::Layout,
-    segment::Latched,
+    segment::{Latched, ScanExpect, Span, first_use},
 };
 
 use crate::stream::segments::Segment;
@@ -20,12 +20,26 @@ type Key = (StreamId, SegmentNo);
 pub struct OpenFile {
     file: Arc<Latched>,
     map: OnceLock<Bytes>,
+    /// Set once its header was found to be that of its segment.
+    known: OnceLock<()>,
 }
 
 impl OpenFile {
     /// The file.
     pub fn file(&self) -> &Arc<Latched> {
         &self.file
+    }
+
+    /// Looks at the header, once: a file is used for the first time whenever it was opened.
+    ///
+    /// # Errors
+    /// As [`first_use`]; they come again with the next call.
+    pub fn know(&self, expect: &ScanExpect, span: &Span) -> Result<()> {
+        if self.known.get().is_none() {
+            first_use(&self.file, expect, span)?;
+            let _ = self.known.set(());
+        }
+        Ok(())
     }
 
     /// The first `len` bytes as a map, for as long as the file stays among the open ones; slices of
@@ -72,6 +86,8 @@ impl Files {
             return Ok(Arc::new(OpenFile {
                 file: Arc::clone(file),
                 map: OnceLock::new(),
+                // He wrote the header, or read it when he began.
+                known: OnceLock::from(()),
             }));
         }
         self.open.get_or_insert_with(&(stream, segment.no), || {
@@ -83,6 +99,7 @@ impl Files {
             Ok(Arc::new(OpenFile {
                 file,
                 map: OnceLock::new(),
+                known: OnceLock::new(),
             }))
         })
     }

@@ -323,13 +323,16 @@ impl Reader {
                 let now = self.stream.segments.at(self.position);
                 self.suspects.clear();
                 if now.is_some_and(|now| now.no == no && now.end() >= damage.to) {
-                    damage.what = std::mem::take(&mut self.fault);
+                    let fault = std::mem::take(&mut self.fault);
+                    if damage.what.is_empty() {
+                        damage.what = fault;
+                    }
                     self.next = next.map(|spot| (no, spot));
                     self.note_damage(damage);
                 }
             }
             Ok(Fetched::Done) => {}
-            Ok(Fetched::Failed(error)) => return self.meet_failure(order, &error),
+            Ok(Fetched::Failed(error)) => return self.meet_failure(order, error),
             Err(JobDied) => {
                 return Err(Error::Unavailable {
                     why: "a reading job ended without result".into(),

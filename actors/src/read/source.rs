@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use tierlog_storage::{Offset, SegmentNo, StreamId, disk::Disk, layout::Layout};
+use tierlog_storage::{
+    LogId, Offset, SegmentNo, StorageError, StreamId, disk::Disk, layout::Layout,
+};
 use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
 
 use super::{blocks::Blocks, files::Files, follow::Follower, view::View};
@@ -67,6 +69,8 @@ pub struct ReadContext {
     pub(super) jobs: Arc<Semaphore>,
     /// How long readers wait, where there is a runtime that can tell.
     pub(super) patience: Option<Patience>,
+    /// Which log it is: known once it was opened, and before anything is read.
+    log: OnceLock<LogId>,
     /// What is known of somebody else's log, where it is one.
     pub(super) view: OnceLock<Weak<View>>,
 }
@@ -89,8 +93,21 @@ impl ReadContext {
             running: Running::default(),
             jobs: Arc::new(Semaphore::new(limits.jobs.max(1))),
             patience: limits.stall_after.and_then(Patience::new),
+            log: OnceLock::new(),
             view: OnceLock::new(),
         })
+    }
+
+    /// Says which log it is; the first word counts.
+    pub fn is_of(&self, log: LogId) {
+        let _ = self.log.set(log);
+    }
+
+    pub(super) fn log(&self) -> Result<LogId, StorageError> {
+        let none = || StorageError::Invalid {
+            what: "a log was read before it was opened".into(),
+        };
+        self.log.get().copied().ok_or_else(none)
     }
 
     /// Lets go of segments whose files were removed: an open descriptor keeps the space of a

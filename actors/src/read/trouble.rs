@@ -37,17 +37,17 @@ impl Reader {
     }
 
     /// A file can't be read.
-    pub(super) fn meet_failure(
-        &mut self,
-        order: &Order,
-        error: &StorageError,
-    ) -> Result<(), Error> {
+    pub(super) fn meet_failure(&mut self, order: &Order, error: StorageError) -> Result<(), Error> {
         let segment = &order.segment;
         self.next = None;
         self.look()?;
         let now = self.stream.segments.at(self.position);
         if self.life_has_moved() || now.is_none_or(|now| now.no != segment.no) {
             return Ok(());
+        }
+        if matches!(error, StorageError::NewerVersion { .. }) {
+            // Nothing is damaged, and waiting or skipping would not help: another program is needed.
+            return Err(error.into());
         }
         if !error.is_missing() {
             return Err(Error::Unavailable {

@@ -9,9 +9,9 @@ use std::{
 };
 
 use tierlog_storage::{
-    Offset, SegmentNo,
+    LogId, Offset, SegmentNo, StreamId,
     manifest::{SealedFacts, SegmentStatus},
-    segment::{IndexEntry, Latched, SparseIndex},
+    segment::{IndexEntry, Latched, ScanExpect, Span, SparseIndex},
 };
 
 /// What a segment is.
@@ -121,6 +121,27 @@ impl Segment {
     /// what is taken from those bytes: both rise, the byte first.
     pub fn end_byte(&self) -> u64 {
         self.end_byte.load(Ordering::Acquire)
+    }
+
+    /// Whose its header has to be.
+    pub fn identity(&self, log: LogId, stream: StreamId) -> ScanExpect {
+        ScanExpect {
+            log,
+            stream,
+            segment: self.no,
+            salt: self.salt,
+        }
+    }
+
+    /// Which records its header has to agree with.
+    pub fn span(&self) -> Span {
+        let end_byte = self.end_byte();
+        Span {
+            base: self.base,
+            end: self.end(),
+            end_byte,
+            exact: matches!(self.kind, SegmentKind::Sealed(_)),
+        }
     }
 
     /// The writer has written up to here.

@@ -131,6 +131,7 @@ pub(super) fn recover(
         Arc::from(lock)
     });
     *log.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(&lock));
+    log.readers.is_of(opened.log);
     Ok((lock, opened))
 }
 

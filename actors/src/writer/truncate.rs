@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tierlog_storage::{
     Incarnation, Offset, SegmentNo,
     manifest::{Entry, SegmentStatus},
-    segment::{Frame, FrameSeal, HEADER_LEN, Latched, read_block},
+    segment::{Frame, FrameSeal, HEADER_LEN, Latched, first_use, read_block},
 };
 
 use super::{active::Active, actor::WriterActor, roll::NextSegment};
@@ -256,6 +256,7 @@ impl WriterActor {
     async fn find_cut(&mut self, segment: Arc<Segment>, end: Offset) -> Result<CutAt, CutError> {
         let log = Arc::clone(&self.generation.log);
         let id = self.stream_id();
+        let log_id = self.generation.id;
         let job = self.generation.log.write_job(&self.running, move || {
             let file = match &segment.file {
                 Some(file) => Arc::clone(file),
@@ -267,7 +268,9 @@ impl WriterActor {
                             "open", &path, error,
                         ))
                     })?;
-                    Arc::new(Latched::new(opened, path))
+                    let file = Arc::new(Latched::new(opened, path));
+                    first_use(&file, &segment.identity(log_id, id), &segment.span())?;
+                    file
                 }
             };
             find_frame(&file, segment, end)

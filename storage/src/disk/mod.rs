@@ -17,6 +17,7 @@ use std::{ffi::OsString, fmt, io, path::Path, sync::Arc};
 
 use bytes::Bytes;
 
+mod cause;
 #[cfg(feature = "fault-injection")]
 pub mod fault;
 mod map;
@@ -25,6 +26,7 @@ mod real;
 pub mod sim;
 mod watched;
 
+pub use cause::IoCause;
 pub use real::RealDisk;
 pub use watched::{Progress, WatchedDisk};
 

@@ -16,6 +16,7 @@
 pub mod block;
 pub mod builder;
 pub mod file;
+pub mod first_use;
 pub mod footer;
 pub mod frame;
 pub mod header;
@@ -29,6 +30,7 @@ mod window;
 pub use block::{Block, BlockError, next_good, read_block};
 pub use builder::FrameBuilder;
 pub use file::{Latched, create_segment};
+pub use first_use::{Span, first_use};
 pub use footer::{Digest, Footer, FooterError};
 pub use frame::{
     FRAME_HEAD, FRAME_TARGET, Frame, FrameFault, FrameHead, FrameSeal, MAX_BODY, check_frame,

@@ -136,10 +136,18 @@ pub fn header_state(file: &Latched, expect: &ScanExpect) -> Result<HeaderState> 
         }
         Err(error) => return Ok(HeaderState::Damaged(error.to_string())),
     };
+    if let Some(what) = foreign(&header, expect) {
+        return Ok(HeaderState::Damaged(what));
+    }
+    Ok(HeaderState::Valid(header))
+}
+
+/// Whose header it is, where it is not that of the segment that was expected.
+pub(super) fn foreign(header: &SegmentHeader, expect: &ScanExpect) -> Option<String> {
     let of = |what, found: &dyn std::fmt::Display, wanted: &dyn std::fmt::Display| {
-        Ok(HeaderState::Damaged(format!(
+        Some(format!(
             "the header is that of {what} {found}, not of {wanted}"
-        )))
+        ))
     };
     if header.log != expect.log {
         return of("log", &header.log, &expect.log);
@@ -150,12 +158,8 @@ pub fn header_state(file: &Latched, expect: &ScanExpect) -> Result<HeaderState> 
     if header.segment != expect.segment {
         return of("segment", &header.segment, &expect.segment);
     }
-    if header.salt != expect.salt {
-        return Ok(HeaderState::Damaged(
-            "the header is that of another file of this number: its salt differs".into(),
-        ));
-    }
-    Ok(HeaderState::Valid(header))
+    (header.salt != expect.salt)
+        .then(|| "the header is that of another file of this number: its salt differs".into())
 }
 
 /// A walk over the good frames of a stretch of a segment, over damage too.

@@ -79,6 +79,7 @@ pub(super) struct Rig {
     /// Removed with the rig.
     _dir: TempDir,
     pub(super) layout: Layout,
+    pub(super) log: LogId,
     pub(super) ctx: Arc<ReadContext>,
     pub(super) stream: Arc<StreamShared>,
 }
@@ -111,16 +112,19 @@ impl Rig {
             begin,
         );
         let ctx = ReadContext::new(disk, layout.clone(), executor, &limits);
+        let log = LogId::generate();
+        ctx.is_of(log);
         Self {
             _dir: dir,
             layout,
+            log,
             ctx,
             stream,
         }
     }
 
     pub(super) fn begin(&self, no: u64, base: u64) -> Writing {
-        Writing::begin(&self.layout, LogId::generate(), self.stream.id, no, base, 1)
+        Writing::begin(&self.layout, self.log, self.stream.id, no, base, 1)
     }
 
     /// Says that everything below `end` is written and durable.

@@ -3,6 +3,7 @@
 mod attached;
 mod cancel;
 mod damage;
+mod header;
 mod kit;
 mod moving;
 mod owner;

@@ -1,6 +1,7 @@
 //! What the formats promise, tried on bytes that no honest writer made.
 
 mod block;
+mod first_use;
 mod footer;
 mod frame;
 mod header;
