@@ -26,6 +26,9 @@ pub(crate) fn options(settings: &Settings) -> Result<Options, Error> {
     Ok(Options {
         data: settings.data.clone(),
         hot_budget: settings.hot_budget.map(crate::Size::bytes),
+        warm_budget: settings.warm_budget.map(crate::Size::bytes),
+        compression_level: i32::try_from(settings.compression_level).unwrap_or(i32::MAX),
+        compression_workers: settings.compression_workers,
         segment_size: settings.segment_size.bytes(),
         segment_age: settings.segment_age,
         max_record: bytes(settings.max_record),
@@ -75,10 +78,12 @@ pub(crate) fn real(options: &Options) -> Result<Injected, Error> {
 /// readers hold permits of their own, so that this queue never fills up.
 pub(crate) fn threads(options: &Options, path: &Path) -> Result<Arc<ThreadPool>, Error> {
     let queue = options.max_streams.saturating_mul(4).saturating_add(1024);
-    let pool = ThreadPool::start(options.io_threads, queue).map_err(|error| Error::Io {
-        op: "start threads for",
-        path: path.to_owned(),
-        source: Arc::new(error),
-    })?;
+    let pool = ThreadPool::start(options.io_threads, options.compression_workers, queue).map_err(
+        |error| Error::Io {
+            op: "start threads for",
+            path: path.to_owned(),
+            source: Arc::new(error),
+        },
+    )?;
     Ok(Arc::new(pool))
 }

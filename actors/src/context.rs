@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use crate::{
     clock::Clock,
+    compressor::CompressorHandle,
     coordinator::CoordinatorHandle,
     error::Error,
     exec::{Completion, Executor, Running, Work, run},
@@ -75,6 +76,8 @@ pub struct Generation {
     pub running: Running,
     /// Syncs.
     pub flusher: FlusherHandle,
+    /// Compresses segments.
+    pub compressor: CompressorHandle,
     /// Admits and rolls over segments.
     pub coordinator: CoordinatorHandle,
     /// Makes entries durable.
@@ -88,11 +91,21 @@ impl LogContext {
         running: &Running,
         f: impl FnOnce() -> T + Send + 'static,
     ) -> Completion<T> {
+        self.job(Work::Write, running, f)
+    }
+
+    /// The same, on the threads for this kind of work.
+    pub fn job<T: Send + 'static>(
+        &self,
+        work: Work,
+        running: &Running,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> Completion<T> {
         // Whatever becomes of the actors: the next owner must not recover files that are still
         // being written to.
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let lock = lock.as_ref().and_then(Weak::upgrade);
-        run(&self.executor, Work::Write, running, move || {
+        run(&self.executor, work, running, move || {
             let outcome = f();
             drop(lock);
             outcome

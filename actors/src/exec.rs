@@ -30,6 +30,8 @@ pub enum Work {
     Write,
     /// Reads.
     Read,
+    /// Compression and what undoes it: long work that nobody waits for.
+    Compress,
 }
 
 /// Runs blocking work somewhere.
@@ -41,20 +43,22 @@ pub trait Executor: Send + Sync + fmt::Debug + 'static {
     fn submit(&self, work: Work, job: Job) -> Result<(), Job>;
 }
 
-/// Real threads: one pool for writes and syncs, one for reads.
+/// Real threads: one pool for writes and syncs, one for reads, one for compression.
 #[derive(Debug)]
 pub struct ThreadPool {
     write: flume::Sender<Job>,
     read: flume::Sender<Job>,
+    compress: flume::Sender<Job>,
 }
 
 impl ThreadPool {
-    /// Starts `threads` threads for writes and syncs and as many, but at most four, for reads. They
-    /// end when the pool is dropped and their queue is empty.
+    /// Starts `threads` threads and two more for writes and syncs, as many, but at most four, for
+    /// reads, and `compressing` for compression. They end when the pool is dropped and their queue is
+    /// empty.
     ///
     /// # Errors
     /// When the system refuses another thread.
-    pub fn start(threads: usize, queue: usize) -> std::io::Result<Self> {
+    pub fn start(threads: usize, compressing: usize, queue: usize) -> std::io::Result<Self> {
         let pool = |name: &str, count: usize| -> std::io::Result<flume::Sender<Job>> {
             let (sender, receiver) = flume::bounded::<Job>(queue);
             for index in 0..count.max(1) {
@@ -75,6 +79,7 @@ impl ThreadPool {
             // Two more than may sync at once, so that a write never waits behind syncs alone.
             write: pool("write", threads + 2)?,
             read: pool("read", threads.min(4))?,
+            compress: pool("compress", compressing)?,
         })
     }
 }
@@ -84,6 +89,7 @@ impl Executor for ThreadPool {
         let pool = match work {
             Work::Write => &self.write,
             Work::Read => &self.read,
+            Work::Compress => &self.compress,
         };
         pool.try_send(job).map_err(flume::TrySendError::into_inner)
     }
@@ -195,7 +201,7 @@ mod tests {
     use super::*;
 
     fn pool() -> Arc<dyn Executor> {
-        Arc::new(ThreadPool::start(1, 4).expect("threads"))
+        Arc::new(ThreadPool::start(1, 1, 4).expect("threads"))
     }
 
     #[test]

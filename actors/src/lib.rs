@@ -5,6 +5,7 @@
 //! [`tierlog_storage`]'s, on threads of the [`exec`]utor.
 
 pub mod clock;
+pub mod compressor;
 pub mod context;
 pub mod coordinator;
 mod error;

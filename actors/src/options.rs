@@ -38,6 +38,12 @@ pub struct Options {
     pub data: PathBuf,
     /// Bytes that hot segments may take; `None` for as much as the disk has.
     pub hot_budget: Option<u64>,
+    /// Bytes that compressed files may take; `None` for as much as the disk has, 0 for no such files.
+    pub warm_budget: Option<u64>,
+    /// The level of zstd.
+    pub compression_level: i32,
+    /// Segments compressed at once.
+    pub compression_workers: usize,
     /// The size of a full segment.
     pub segment_size: u64,
     /// An active segment older than this is rolled over.

@@ -146,6 +146,8 @@ fn times(s: &Settings) -> Result<(), SettingsError> {
 fn counts(s: &Settings) -> Result<(), SettingsError> {
     within("lane_records", s.lane_records, 1, QUEUE_LIMIT)?;
     within("io_threads", s.io_threads, 1, 256)?;
+    within("compression_level", s.compression_level, 1, 19)?;
+    within("compression_workers", s.compression_workers, 1, 64)?;
     within("max_streams", s.max_streams, 1, QUEUE_LIMIT)?;
     for (key, value) in [
         ("flusher_queue", s.flusher_queue),

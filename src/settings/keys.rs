@@ -45,6 +45,9 @@ macro_rules! table {
 table! {
     data = "./tierlog-data", "directory that holds the log";
     hot_budget = "unlimited", "disk that segments may take in all, or `unlimited`";
+    warm_budget = "unlimited", "disk that compressed files may take, `unlimited`, or `0B` for none of them";
+    compression_level = "3", "level of zstd, 1 to 19";
+    compression_workers = "1", "segments compressed at once";
     segment_size = "64MiB", "a segment is sealed when it has grown to this size";
     segment_age = "never", "a segment is sealed when its first record is this old, or `never`";
     max_record = "16MiB", "largest record that is taken, payload and key, and largest batch (up to 64MiB)";
@@ -70,12 +73,7 @@ table! {
 
 /// Keys that scripts may already carry for a later version. Taking them in silence would let
 /// somebody believe that the log is archived.
-const LATER: [(&str, &str); 4] = [
-    ("warm_budget", "Tier 1"),
-    ("compression_level", "Tier 1"),
-    ("cold", "Tier 2"),
-    ("archive_after", "Tier 2"),
-];
+const LATER: [(&str, &str); 2] = [("cold", "Tier 2"), ("archive_after", "Tier 2")];
 
 pub(super) fn find(key: &str) -> Result<&'static Entry, SettingsError> {
     if let Some(entry) = TABLE.iter().find(|entry| entry.name == key) {

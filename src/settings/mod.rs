@@ -44,9 +44,19 @@ pub struct Settings {
     /// The directory that holds the log.
     #[serde(with = "text")]
     pub data: PathBuf,
-    /// Disk that segments may take in all; `None` is as much as there is.
+    /// Disk that segment files may take; `None` is as much as there is. With a limit, segments that
+    /// have ended are compressed, and their files go when room is needed.
     #[serde(with = "text")]
     pub hot_budget: Option<Size>,
+    /// Disk that compressed files may take besides; `None` is as much as there is, 0 for none of them.
+    #[serde(with = "text")]
+    pub warm_budget: Option<Size>,
+    /// The level of zstd, 1 to 19.
+    #[serde(with = "text")]
+    pub compression_level: u32,
+    /// Segments compressed at once, each on a thread of its own.
+    #[serde(with = "text")]
+    pub compression_workers: usize,
     /// A segment is sealed when it has grown to this size.
     #[serde(with = "text")]
     pub segment_size: Size,
@@ -121,6 +131,9 @@ impl Default for Settings {
         Self {
             data: "./tierlog-data".into(),
             hot_budget: None,
+            warm_budget: None,
+            compression_level: 3,
+            compression_workers: 1,
             segment_size: Size::mib(64),
             segment_age: None,
             max_record: Size::mib(16),

@@ -98,7 +98,7 @@ fn settings_that_make_no_sense_end_with_2_and_name_the_key() {
         ("flush=often", &["flush", "always"]),
         ("segment_size=1MiB", &["segment_size", "max_record"]),
         ("cold=s3://user:hunter2@bucket", &["cold", "Tier 2"]),
-        ("warm_budget=1GiB", &["warm_budget", "Tier 1"]),
+        ("archive_after=1s", &["archive_after", "Tier 2"]),
         ("no equals sign", &["KEY=VALUE"]),
     ] {
         let run = place

@@ -16,6 +16,7 @@ mod repairs;
 mod runtimes;
 mod sim;
 mod support;
+mod tiers;
 mod track;
 mod waits;
 mod would_block;

@@ -10,11 +10,14 @@ use kameo::{
     prelude::Actor,
 };
 use tierlog_storage::StreamId;
+use tokio::time::Instant;
 
 use super::{
     admission::{Demand, Verdict, decide},
     handle::CoordinatorHandle,
     ledger::Ledger,
+    moves::Mover,
+    table::{Id, Table},
     tasks::{self, Effect, Tasks},
 };
 use crate::{
@@ -23,15 +26,19 @@ use crate::{
     exec::Running,
     kind::Kind,
     manifest::{Ended, ManifestHandle},
-    protocol::coordinator::{Admit, AdmitError, Discard, Hydrate, Rollover, Trim},
-    stream::bell::Bell,
+    protocol::{
+        Reply,
+        coordinator::{Admit, AdmitError, Attach, Changed, Hydrate, Rollover, Trim},
+    },
+    stream::{bell::Bell, shared::StreamShared},
     writer::WriterHandle,
 };
 
 /// Starts it. `hot_bytes` is what segments on disk hold already.
 pub fn spawn(
     log: Arc<LogContext>,
-    generation: tasks::Tasks,
+    mover: Mover,
+    table: Table,
     hot_bytes: u64,
 ) -> (CoordinatorHandle, Ended<CoordinatorActor>) {
     let capacity = log.options.coordinator_queue;
@@ -40,7 +47,12 @@ pub fn spawn(
     let actor = CoordinatorActor {
         most_tasks: log.options.max_streams * 2 + 64,
         log,
-        tasks: generation,
+        tasks: mover.tasks.clone(),
+        mover,
+        table,
+        streams: HashMap::new(),
+        hydrating: HashMap::new(),
+        stirred: true,
         ledger: Arc::clone(&ledger),
         drained: Arc::clone(&drained),
         wanting: HashMap::new(),
@@ -56,12 +68,21 @@ pub fn spawn(
 
 /// The coordinator.
 pub struct CoordinatorActor {
-    log: Arc<LogContext>,
+    pub(super) log: Arc<LogContext>,
     tasks: Tasks,
-    ledger: Arc<Ledger>,
+    pub(super) mover: Mover,
+    pub(super) ledger: Arc<Ledger>,
+    /// Every segment that has ended.
+    pub(super) table: Table,
+    /// Streams that are open.
+    pub(super) streams: HashMap<StreamId, Arc<StreamShared>>,
+    /// Those who wait for a segment file that is made again.
+    pub(super) hydrating: HashMap<Id, Vec<Reply<Result<(), Error>>>>,
+    /// Something has changed since it was last decided what moves.
+    pub(super) stirred: bool,
     /// Writers that were refused and are told when there is room.
-    wanting: HashMap<StreamId, WriterHandle>,
-    under_way: FuturesUnordered<BoxFuture<'static, Effect>>,
+    pub(super) wanting: HashMap<StreamId, WriterHandle>,
+    pub(super) under_way: FuturesUnordered<BoxFuture<'static, Effect>>,
     most_tasks: usize,
     drained: Arc<Bell>,
     /// A folder could not be synced: nothing here is certain any more.
@@ -72,10 +93,11 @@ impl CoordinatorActor {
     /// Told to whoever asked, and remembered.
     fn refuse(&mut self, admit: Admit, kind: Kind) {
         self.wanting.insert(admit.stream, admit.nudge);
+        self.stirred = true;
         let _ = admit.done.send(Err(AdmitError::Short(kind)));
     }
 
-    fn nudge_all(&mut self) {
+    pub(super) fn nudge_all(&mut self) {
         for (_, writer) in self.wanting.drain() {
             // A full control mailbox loses nothing: the writer asks again by itself after a while.
             writer.nudge();
@@ -85,16 +107,30 @@ impl CoordinatorActor {
     fn take_effect(&mut self, effect: Effect) {
         match effect {
             Effect::None => {}
-            Effect::Freed(bytes) => {
-                self.ledger.release(bytes);
-                self.nudge_all();
+            Effect::Sealed(id, known, freed) => {
+                self.table.put(id, known);
+                self.freed(freed);
             }
+            Effect::Gone(stream, gone, freed) => {
+                for no in gone {
+                    self.table.remove(&(stream, no));
+                }
+                self.freed(freed);
+            }
+            Effect::Moved(id, moved) => self.moved(id, moved),
             Effect::DiskFull { stream, writer } => {
                 self.wanting.insert(stream, writer);
             }
             Effect::Broken(error) => self.broken = Some(error),
         }
+        self.stirred = true;
         metrics::gauge!("tierlog_hot_bytes").set(self.ledger.used() as f64);
+        metrics::gauge!("tierlog_warm_bytes").set(self.table.warm_bytes() as f64);
+    }
+
+    pub(super) fn freed(&mut self, bytes: u64) {
+        self.ledger.release(bytes);
+        self.nudge_all();
     }
 
     async fn run(
@@ -106,7 +142,12 @@ impl CoordinatorActor {
                 tracing::error!(target: "tierlog::coordinator", %error, "a folder could not be synced");
                 return Err(error.clone());
             }
+            if std::mem::take(&mut self.stirred) {
+                self.move_segments();
+            }
             let takes_more = self.under_way.len() < self.most_tasks;
+            let again_at = self.again_at();
+            let readers = Arc::clone(&self.log.readers);
             tokio::select! {
                 biased;
                 Some(effect) = self.under_way.next(), if !self.under_way.is_empty() => {
@@ -116,8 +157,17 @@ impl CoordinatorActor {
                     self.drained.ring();
                     return Ok(signal);
                 }
+                wishes = readers.wishes.take() => self.grant(wishes),
+                () = until(again_at) => self.stirred = true,
             }
         }
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -166,7 +216,10 @@ impl Message<Admit> for CoordinatorActor {
             manifest_has_room: !admit.commit || self.tasks.manifest.has_room(),
         });
         match verdict {
-            Verdict::OverBudget => self.refuse(admit, Kind::Admission),
+            Verdict::OverBudget => {
+                let kind = self.over_budget();
+                self.refuse(admit, kind);
+            }
             Verdict::ManifestFull => self.refuse(admit, Kind::Manifest),
             Verdict::Admit => {
                 let guard = self.ledger.book(want);
@@ -201,12 +254,27 @@ impl Message<Trim> for CoordinatorActor {
     }
 }
 
-impl Message<Discard> for CoordinatorActor {
+impl Message<Changed> for CoordinatorActor {
     type Reply = ();
 
-    async fn handle(&mut self, discard: Discard, _: &mut Context<Self, ()>) {
-        self.under_way
-            .push(Box::pin(tasks::discard(self.tasks.clone(), discard)));
+    async fn handle(&mut self, changed: Changed, _: &mut Context<Self, ()>) {
+        let Changed {
+            stream,
+            gone,
+            closed,
+        } = changed;
+        let cut = self.take_closed(stream, closed);
+        let task = tasks::clean_up(self.tasks.clone(), stream, gone, cut);
+        self.under_way.push(Box::pin(task));
+        self.stirred = true;
+    }
+}
+
+impl Message<Attach> for CoordinatorActor {
+    type Reply = ();
+
+    async fn handle(&mut self, attach: Attach, _: &mut Context<Self, ()>) {
+        self.attach(attach.stream, &attach.state);
     }
 }
 
@@ -214,8 +282,7 @@ impl Message<Hydrate> for CoordinatorActor {
     type Reply = ();
 
     async fn handle(&mut self, hydrate: Hydrate, _: &mut Context<Self, ()>) {
-        // Every segment is hot while there is no other tier.
-        let _ = hydrate.done.send(Ok(()));
+        self.hydrate_for(hydrate);
     }
 }
 

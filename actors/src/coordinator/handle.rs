@@ -4,14 +4,14 @@ use std::{fmt, sync::Arc};
 
 use futures::future::BoxFuture;
 use kameo::{actor::ActorRef, error::SendError};
-use tierlog_storage::Offset;
+use tierlog_storage::{Offset, SegmentNo, StreamId, manifest::StreamState};
 use tokio::sync::oneshot;
 
 use super::{actor::CoordinatorActor, ledger::Ledger};
 use crate::{
     error::Error,
     kind::Kind,
-    protocol::coordinator::{Admit, Discard, Rollover, Trim},
+    protocol::coordinator::{Admit, Attach, Changed, Hydrate, Rollover, Trim},
     stream::{bell::Bell, shared::StreamShared},
 };
 
@@ -61,13 +61,34 @@ impl CoordinatorHandle {
         })
     }
 
-    /// Hands over files that nothing names any more, waiting for room. Should the actor be gone,
-    /// the next open finds and removes them.
-    pub fn discard(&self, discard: Discard) -> BoxFuture<'static, ()> {
+    /// Tells what a repair or a truncation has changed, waiting for room. Should the actor be gone,
+    /// the next open finds it in the manifest.
+    pub fn changed(&self, changed: Changed) -> BoxFuture<'static, ()> {
         let actor = self.actor.clone();
         Box::pin(async move {
-            let _ = actor.tell(discard).send().await;
+            let _ = actor.tell(changed).send().await;
         })
+    }
+
+    /// Tells that a stream is open, waiting for room.
+    pub fn attach(&self, stream: Arc<StreamShared>, state: StreamState) -> BoxFuture<'static, ()> {
+        let actor = self.actor.clone();
+        Box::pin(async move {
+            let _ = actor.tell(Attach { stream, state }).send().await;
+        })
+    }
+
+    /// Makes the file of a segment again that is there in another tier alone.
+    ///
+    /// # Errors
+    /// What kept it from being made.
+    pub async fn hydrate(&self, stream: StreamId, no: SegmentNo) -> Result<(), Error> {
+        let (done, outcome) = oneshot::channel();
+        let hydrate = Hydrate { stream, no, done };
+        if self.actor.tell(hydrate).send().await.is_err() {
+            return Err(gone());
+        }
+        outcome.await.unwrap_or_else(|_| Err(gone()))
     }
 
     /// Drops everything below `before`, durably. Gives the new start.

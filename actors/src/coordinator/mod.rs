@@ -1,15 +1,21 @@
 //! The coordinator: admits segments within the hot budget and the disk, rolls them over, trims.
 //!
-//! Compression, upload and hydration have their places here when their tiers exist: a segment that
-//! was rolled over is what they start from.
+//! It also decides where each segment that has ended lives (`plan.rs`, pure, from `table.rs`) and
+//! carries that out (`moves.rs`). Upload has its place here when its tier exists.
 
 mod actor;
 mod admission;
 mod handle;
 mod ledger;
+mod moves;
+mod plan;
+mod table;
 mod tasks;
+mod tiers;
 
 pub use actor::spawn;
 pub use handle::CoordinatorHandle;
 pub use ledger::Ledger;
+pub use moves::Mover;
+pub use table::Table;
 pub use tasks::Tasks;

@@ -11,13 +11,17 @@ use tierlog_storage::{
     segment::{self, Latched},
 };
 
+use super::{
+    moves::Moved,
+    table::{Id, Known},
+};
 use crate::{
     context::{Counters, LogContext},
     error::Error,
     exec::Running,
     kind::Kind,
     manifest::ManifestHandle,
-    protocol::coordinator::{AdmissionGuard, Admit, AdmitError, Admitted, Discard, Rollover, Trim},
+    protocol::coordinator::{AdmissionGuard, Admit, AdmitError, Admitted, Rollover, Trim},
     stream::segments::{Segment, SegmentKind},
     writer::WriterHandle,
 };
@@ -37,8 +41,12 @@ pub struct Tasks {
 pub enum Effect {
     /// Nothing.
     None,
-    /// So many bytes of the hot budget came back.
-    Freed(u64),
+    /// A segment was sealed, and so many bytes of the hot budget came back.
+    Sealed(Id, Known, u64),
+    /// Segments are gone, and so many bytes of the hot budget came back.
+    Gone(StreamId, Vec<SegmentNo>, u64),
+    /// A move between tiers has ended.
+    Moved(Id, Moved),
     /// The disk was full; this writer wants to be told when something was freed.
     DiskFull {
         /// Its stream.
@@ -215,12 +223,15 @@ pub async fn roll_over(tasks: Tasks, rollover: Rollover) -> Effect {
     {
         Ok(_) => {
             let freed = admitted.saturating_sub(facts.file_len);
-            if let Some(segment) = Segment::ended(no, salt, &SegmentStatus::Sealed(facts)) {
+            let status = SegmentStatus::Sealed(facts);
+            let mut known = Known::hot(salt, status.clone());
+            if let Some(segment) = Segment::ended(no, salt, &status) {
+                known.used = Arc::clone(&segment.used);
                 stream.segments.put(Arc::new(segment));
             }
             Counters::add(&tasks.log.counters.sealed, 1);
             let _ = done.send(Ok(()));
-            Effect::Freed(freed)
+            Effect::Sealed((stream.id, no), known, freed)
         }
         Err(error) => {
             let why = error.to_string().into();
@@ -283,14 +294,31 @@ pub async fn trim(tasks: Tasks, trim: Trim) -> Effect {
     effect
 }
 
-/// Removes files that nothing names any more.
-pub async fn discard(tasks: Tasks, discard: Discard) -> Effect {
-    remove(&tasks, discard.stream, discard.segments).await
+/// Removes files that nothing names any more: of the segments that are gone, and the compressed ones
+/// of those that were cut.
+pub async fn clean_up(
+    tasks: Tasks,
+    stream: StreamId,
+    gone: Vec<(SegmentNo, u64)>,
+    cut: Vec<SegmentNo>,
+) -> Effect {
+    if !cut.is_empty() {
+        tasks.log.readers.moved(stream, &cut);
+        let log = Arc::clone(&tasks.log);
+        let job = tasks.log.write_job(&tasks.running, move || {
+            for no in cut {
+                remove_file(&*log.disk, &log.layout.warm(stream, no));
+            }
+        });
+        let _ = job.await;
+    }
+    remove(&tasks, stream, gone).await
 }
 
 /// What a segment holds of the hot budget.
 fn held(segment: &Segment, tasks: &Tasks) -> u64 {
     match &segment.kind {
+        _ if !segment.copies.hot => 0,
         SegmentKind::Sealed(facts) => facts.file_len,
         SegmentKind::Active | SegmentKind::Closed => tasks.log.options.segment_size,
     }
@@ -302,31 +330,38 @@ async fn remove(tasks: &Tasks, stream: StreamId, segments: Vec<(SegmentNo, u64)>
     }
     let freed = segments.iter().map(|(_, bytes)| bytes).sum();
     let numbers: Vec<_> = segments.into_iter().map(|(no, _)| no).collect();
+    let gone = numbers.clone();
     // Readers let go first: a removed file that is still open keeps its space.
     tasks.log.readers.forget(stream, &numbers);
     let log = Arc::clone(&tasks.log);
-    let removed = tasks
-        .log
-        .write_job(&tasks.running, move || {
-            for no in numbers {
-                let path = log.layout.segment(stream, no);
-                if let Err(error) = log.disk.remove(&path) {
-                    // It stays as a leftover that nothing names; the next open removes it.
-                    tracing::warn!(target: "tierlog::coordinator", path = %path.display(), %error, "a file stays");
-                }
-            }
-            sync_dir(log.disk.as_ref(), &log.layout.stream_dir(stream))
-        });
+    let removed = tasks.log.write_job(&tasks.running, move || {
+        for no in numbers {
+            remove_file(&*log.disk, &log.layout.segment(stream, no));
+            remove_file(&*log.disk, &log.layout.warm(stream, no));
+        }
+        sync_dir(log.disk.as_ref(), &log.layout.stream_dir(stream))
+    });
     // What waits for this has its answer in the manifest: it does not have to wait for a disk that
     // does not come back, whose room is not free either.
     match timeout(tasks.log.options.stall_after, removed).await {
         Ok(Ok(Err(error))) => Effect::Broken(error),
-        Ok(Ok(Ok(())) | Err(_)) => Effect::Freed(freed),
-        Err(_) => Effect::None,
+        Ok(Ok(Ok(())) | Err(_)) => Effect::Gone(stream, gone, freed),
+        Err(_) => Effect::Gone(stream, gone, 0),
     }
 }
 
-fn sealed(stream: StreamId, segment: SegmentNo, facts: &SealedFacts) -> Entry {
+/// Removes a file, if it is there.
+fn remove_file(disk: &dyn Disk, path: &std::path::Path) {
+    match disk.remove(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            // It stays as a leftover that nothing names; the next open removes it.
+            tracing::warn!(target: "tierlog::coordinator", path = %path.display(), %error, "a file stays");
+        }
+        _ => {}
+    }
+}
+
+pub(super) fn sealed(stream: StreamId, segment: SegmentNo, facts: &SealedFacts) -> Entry {
     let &SealedFacts {
         base,
         end,

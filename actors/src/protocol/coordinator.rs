@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tierlog_storage::{
     Incarnation, Offset, SegmentNo, StreamId,
-    manifest::{Entry, SealedFacts, Seq},
+    manifest::{Entry, SealedFacts, SegmentStatus, Seq, StreamState},
     segment::Latched,
 };
 
@@ -112,17 +112,28 @@ pub struct Trim {
     pub done: Reply<Result<Offset, Error>>,
 }
 
-/// These files are named by nothing any more, durably: remove them and free their bytes.
+/// A repair or a truncation has changed what segments there are; the manifest says so, durably.
 #[derive(Debug)]
-pub struct Discard {
+pub struct Changed {
     /// Of which stream.
     pub stream: StreamId,
-    /// The segments, with the bytes that each held in the hot budget.
-    pub segments: Vec<(SegmentNo, u64)>,
+    /// Named by nothing any more, with the bytes that each held in the hot budget: remove their
+    /// files, and free their bytes.
+    pub gone: Vec<(SegmentNo, u64)>,
+    /// They end here now, without a footer, and have their segment file alone; with their salts.
+    pub closed: Vec<(SegmentNo, u64, SegmentStatus)>,
 }
 
-/// Bring these records into memory. In this version everything is hot, so that there is nothing
-/// to fetch from another tier; the message has its place for when there is.
+/// The stream is open from now on: readers go by its list of segments.
+#[derive(Debug)]
+pub struct Attach {
+    /// It.
+    pub stream: Arc<StreamShared>,
+    /// What the manifest said of it when it was opened.
+    pub state: StreamState,
+}
+
+/// Make the segment file again, since it is to be cut.
 #[derive(Debug)]
 pub struct Hydrate {
     /// Of which stream.

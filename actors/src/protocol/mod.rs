@@ -1,5 +1,6 @@
 //! The messages, by receiver. Each carries the slot in which its answer travels.
 
+pub mod compressor;
 pub mod coordinator;
 pub mod flusher;
 pub mod manifest;

@@ -22,6 +22,7 @@ use super::{
     blocks::{BLOCK, BlockKey},
     files::OpenFile,
     source::{ReadContext, Timer},
+    warm,
 };
 use crate::{
     error::Error,
@@ -200,18 +201,40 @@ fn carry_out(ctx: &ReadContext, order: &Order) -> Result<Fetched, StorageError> 
         ctx.look_again();
         return Ok(Fetched::Done);
     }
+    let log = ctx.log()?;
     let open = ctx
         .files
-        .get(&*ctx.disk, &ctx.layout, order.stream, &order.segment)?;
-    let expect = order.segment.identity(ctx.log()?, order.stream);
+        .get(&*ctx.disk, &ctx.layout, log, order.stream, &order.segment);
+    let open = match open {
+        Err(StorageError::Corrupt(damage)) => return Ok(Fetched::Damaged(damage, None)),
+        open => open?,
+    };
+    ctx.used(&order.segment);
+    let expect = order.segment.identity(log, order.stream);
     match open.know(&expect, &order.segment.span()) {
         Err(StorageError::Corrupt(damage)) => return Ok(Fetched::Damaged(damage, None)),
         known => known?,
     }
     match (order.task, order.from) {
-        (Task::Diagnose, Some(spot)) => diagnose(order, &open, spot),
+        (Task::Diagnose, Some(spot)) => match open.warm() {
+            Some(view) => Ok(warm::diagnose(order, view, spot)),
+            None => diagnose(order, &open, spot),
+        },
         (Task::Index, _) => ensure_index(order, &open).map(|()| Fetched::Done),
-        _ => read(ctx, order, &open),
+        _ => match read(ctx, order, &open)? {
+            // A good copy in another tier is read instead of a damaged one.
+            Fetched::Bad { spot, what } if open.warm().is_none() => {
+                let other = warm::instead(ctx, order, spot);
+                Ok(other.unwrap_or(Fetched::Bad { spot, what }))
+            }
+            Fetched::Block(block) => {
+                if open.warm().is_some() {
+                    ctx.decoded(order.stream, &order.segment, block.bytes.len());
+                }
+                Ok(Fetched::Block(block))
+            }
+            fetched => Ok(fetched),
+        },
     }
 }
 
@@ -271,6 +294,9 @@ fn block_at(
     spot: Spot,
 ) -> Result<Block, BlockError> {
     let segment = &order.segment;
+    if let Some(view) = open.warm() {
+        return warm::block(view, segment, spot);
+    }
     if let (ReadMode::Map, SegmentKind::Sealed(facts)) = (ctx.mode, &segment.kind) {
         let map = open.map(facts.file_len)?;
         return block_in_map(&map, segment, spot, order.want);
@@ -324,6 +350,10 @@ fn first_frame(bytes: &Bytes) -> Bytes {
 fn ensure_index(order: &Order, open: &OpenFile) -> Result<(), StorageError> {
     let segment = &order.segment;
     if segment.index().is_some() {
+        return Ok(());
+    }
+    if let Some(view) = open.warm() {
+        segment.keep_index(warm::index(view, segment));
         return Ok(());
     }
     if let SegmentKind::Sealed(facts) = &segment.kind {

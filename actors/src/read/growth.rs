@@ -19,7 +19,7 @@ use crate::{
     stream::{
         budget::Budget,
         marks::Level,
-        segments::{Segment, SegmentKind},
+        segments::{Copies, Segment, SegmentKind},
         shared::{Begin, DoorLimits, LifeChange, StreamShared},
         tail::TailBudget,
     },
@@ -79,7 +79,10 @@ impl Known {
         let segments: Vec<_> = state
             .segments
             .iter()
-            .filter_map(|(&no, segment)| Segment::ended(no, segment.salt, &segment.status))
+            .filter_map(|(&no, segment)| {
+                let ended = Segment::ended(no, segment.salt, &segment.status)?;
+                Some(ended.with_copies(Copies::of(&segment.residency)))
+            })
             .filter(|segment| segment.base < segment.end())
             .map(Arc::new)
             .collect();
@@ -118,7 +121,9 @@ impl Known {
             .collect();
         let mut map = BTreeMap::new();
         for (&no, segment) in &state.segments {
-            let segment = match Segment::ended(no, segment.salt, &segment.status) {
+            let ended = Segment::ended(no, segment.salt, &segment.status);
+            let copies = Copies::of(&segment.residency);
+            let segment = match ended.map(|ended| ended.with_copies(copies)) {
                 Some(ended) => match kept.remove(&no) {
                     // The same one, which may have its index already.
                     Some(old) if same(&old, &ended) => old,
@@ -225,10 +230,13 @@ impl Known {
         match &segment.status {
             SegmentStatus::Open => {
                 let probe = Segment::growing(no, segment.salt, Offset::ZERO, Offset::ZERO, 0);
-                let file = match ctx
-                    .files
-                    .get(&*ctx.disk, &ctx.layout, self.shared.id, &probe)
-                {
+                let file = match ctx.files.get(
+                    &*ctx.disk,
+                    &ctx.layout,
+                    manifest.log,
+                    self.shared.id,
+                    &probe,
+                ) {
                     Err(error) if error.is_missing() => return Ok(None),
                     file => file?,
                 };
@@ -314,7 +322,7 @@ impl Known {
     fn walk(&self, ctx: &ReadContext, segment: &Arc<Segment>, claimed: Offset) -> Result<Offset> {
         let open = ctx
             .files
-            .get(&*ctx.disk, &ctx.layout, self.shared.id, segment)?;
+            .get(&*ctx.disk, &ctx.layout, ctx.log()?, self.shared.id, segment)?;
         let file_len = open.file().len()?;
         let mut spot = Spot {
             pos: segment.end_byte(),
@@ -359,7 +367,7 @@ impl Known {
 
 fn same(old: &Segment, new: &Segment) -> bool {
     (old.no, &old.kind, old.base, old.end()) == (new.no, &new.kind, new.base, new.end())
-        && old.end_byte() == new.end_byte()
+        && (old.end_byte(), old.copies) == (new.end_byte(), new.copies)
 }
 
 /// The border behind the last frame of a block that ends at or before `claimed`; what it passes is

@@ -28,6 +28,8 @@ mod trouble;
 mod try_next;
 mod view;
 mod waiting;
+mod warm;
+mod wishes;
 
 pub use attach::Attached;
 pub use blocks::Blocks;
@@ -37,6 +39,7 @@ pub use follow::Follower;
 pub use resolve::From;
 pub use source::{Closing, ReadContext, ReadLimits};
 pub use try_next::{TryNext, TryRead};
+pub use wishes::{Wish, Wishes};
 
 #[cfg(test)]
 mod tests;

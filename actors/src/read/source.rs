@@ -3,21 +3,31 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, OnceLock, Weak},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use tierlog_storage::{
     LogId, Offset, SegmentNo, StorageError, StreamId, disk::Disk, layout::Layout,
+    segment::HEADER_LEN,
 };
 use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
 
-use super::{blocks::Blocks, files::Files, follow::Follower, view::View};
+use super::{
+    blocks::Blocks,
+    files::Files,
+    follow::Follower,
+    view::View,
+    wishes::{Wish, Wishes},
+};
 use crate::{
     error::Error,
     exec::{Completion, Executor, Running, Work, run},
     options::ReadMode,
-    stream::shared::StreamShared,
+    stream::{segments::Segment, shared::StreamShared},
 };
 
 /// What readers may take.
@@ -69,6 +79,10 @@ pub struct ReadContext {
     pub(super) jobs: Arc<Semaphore>,
     /// How long readers wait, where there is a runtime that can tell.
     pub(super) patience: Option<Patience>,
+    /// What readers would have done about where segments are.
+    pub wishes: Wishes,
+    /// Counts every use of a segment.
+    uses: AtomicU64,
     /// Which log it is: known once it was opened, and before anything is read.
     log: OnceLock<LogId>,
     /// What is known of somebody else's log, where it is one.
@@ -93,6 +107,8 @@ impl ReadContext {
             running: Running::default(),
             jobs: Arc::new(Semaphore::new(limits.jobs.max(1))),
             patience: limits.stall_after.and_then(Patience::new),
+            wishes: Wishes::default(),
+            uses: AtomicU64::new(0),
             log: OnceLock::new(),
             view: OnceLock::new(),
         })
@@ -115,6 +131,33 @@ impl ReadContext {
     pub fn forget(&self, stream: StreamId, gone: &[SegmentNo]) {
         self.files.forget(stream, gone);
         self.blocks.forget(stream, gone);
+    }
+
+    /// Lets go of the files of segments that are elsewhere by now. Their blocks stay: the bytes are the
+    /// same wherever they come from.
+    pub fn moved(&self, stream: StreamId, moved: &[SegmentNo]) {
+        self.files.forget(stream, moved);
+    }
+
+    /// A segment is read.
+    pub(super) fn used(&self, segment: &Segment) {
+        let now = self.uses.fetch_add(1, Ordering::Relaxed) + 1;
+        segment.used.touch(now);
+    }
+
+    /// So much of a segment was decoded. One that was twice over, but for what headers and footers
+    /// take, is worth being made again.
+    pub(super) fn decoded(&self, stream: StreamId, segment: &Segment, bytes: usize) {
+        let twice = 2 * segment.end_byte().saturating_sub(HEADER_LEN);
+        if segment.used.decode(bytes as u64) >= twice {
+            segment.used.begin_anew();
+            self.wishes.add(stream, segment.no, Wish::Hydrate);
+        }
+    }
+
+    /// The segment file of this one is damaged, and there is a good copy.
+    pub(super) fn wish_healed(&self, stream: StreamId, segment: &Segment) {
+        self.wishes.add(stream, segment.no, Wish::Heal);
     }
 
     /// Reads again what somebody else's log says of itself. Where that fails, what is known stays.

@@ -10,8 +10,9 @@ use std::{
 
 use tierlog_storage::{
     LogId, Offset, SegmentNo, StreamId,
-    manifest::{SealedFacts, SegmentStatus},
+    manifest::{Residency, SealedFacts, SegmentStatus, WarmCopy},
     segment::{IndexEntry, Latched, ScanExpect, Span, SparseIndex},
+    warm::WarmIdentity,
 };
 
 /// What a segment is.
@@ -23,6 +24,62 @@ pub enum SegmentKind {
     Closed,
     /// Ended with a footer; the manifest says so.
     Sealed(SealedFacts),
+}
+
+/// Which copies of a segment there are on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copies {
+    /// The segment file.
+    pub hot: bool,
+    /// The compressed file.
+    pub warm: Option<WarmCopy>,
+}
+
+impl Copies {
+    /// The segment file alone.
+    pub const HOT: Self = Self {
+        hot: true,
+        warm: None,
+    };
+
+    /// What the manifest says.
+    pub const fn of(residency: &Residency) -> Self {
+        Self {
+            hot: residency.hot,
+            warm: residency.warm,
+        }
+    }
+}
+
+/// How a segment is used by readers. It goes on over changes of where the segment is.
+#[derive(Debug, Default)]
+pub struct Use {
+    /// A count of uses of the whole log, at the last one of this.
+    last: AtomicU64,
+    /// Bytes decoded of its compressed file since it is only there.
+    decoded: AtomicU64,
+}
+
+impl Use {
+    /// Used, as the `now`-th of all uses.
+    pub fn touch(&self, now: u64) {
+        self.last.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// When it was used last; 0 for never.
+    pub fn last(&self) -> u64 {
+        self.last.load(Ordering::Relaxed)
+    }
+
+    /// More was decoded; gives how much that is in all.
+    pub fn decode(&self, bytes: u64) -> u64 {
+        self.decoded.fetch_add(bytes, Ordering::Relaxed) + bytes
+    }
+
+    /// It was moved: what was decoded counts anew.
+    pub fn begin_anew(&self) {
+        self.decoded.store(0, Ordering::Relaxed);
+    }
 }
 
 /// One segment that holds records.
@@ -39,6 +96,10 @@ pub struct Segment {
     pub base: Offset,
     /// What it is.
     pub kind: SegmentKind,
+    /// Where it is.
+    pub copies: Copies,
+    /// How it is used.
+    pub used: Arc<Use>,
     /// The open file of an active segment; others are opened when they are read.
     pub file: Option<Arc<Latched>>,
     end: AtomicU64,
@@ -60,6 +121,8 @@ impl Segment {
             salt,
             base,
             kind: SegmentKind::Active,
+            copies: Copies::HOT,
+            used: Arc::default(),
             file: Some(file),
             end: AtomicU64::new(base.get()),
             end_byte: AtomicU64::new(0),
@@ -90,6 +153,8 @@ impl Segment {
             salt,
             base,
             kind,
+            copies: Copies::HOT,
+            used: Arc::default(),
             file: None,
             end: AtomicU64::new(end.get()),
             end_byte: AtomicU64::new(end_byte),
@@ -105,11 +170,52 @@ impl Segment {
             salt,
             base,
             kind: SegmentKind::Active,
+            copies: Copies::HOT,
+            used: Arc::default(),
             file: None,
             end: AtomicU64::new(end.get()),
             end_byte: AtomicU64::new(end_byte),
             index: OnceLock::new(),
         }
+    }
+
+    /// The same, of which there are these copies.
+    pub fn with_copies(self, copies: Copies) -> Self {
+        Self { copies, ..self }
+    }
+
+    /// The same one, elsewhere: what is known of its frames and its use stays.
+    pub fn moved(&self, kind: SegmentKind, copies: Copies) -> Self {
+        let moved = Self {
+            no: self.no,
+            salt: self.salt,
+            base: self.base,
+            kind,
+            copies,
+            used: Arc::clone(&self.used),
+            file: None,
+            end: AtomicU64::new(self.end().get()),
+            end_byte: AtomicU64::new(self.end_byte()),
+            index: OnceLock::new(),
+        };
+        if let Some(index) = self.index.get() {
+            let _ = moved.index.set(Arc::clone(index));
+        }
+        moved
+    }
+
+    /// What its compressed file stands for; `None` unless it is sealed.
+    pub fn warm_identity(&self, log: LogId, stream: StreamId) -> Option<WarmIdentity> {
+        let SegmentKind::Sealed(facts) = self.kind else {
+            return None;
+        };
+        Some(WarmIdentity {
+            log,
+            stream,
+            segment: self.no,
+            salt: self.salt,
+            facts,
+        })
     }
 
     /// One past its last record.

@@ -120,6 +120,12 @@ impl SupervisorActor {
                     self.restart_writer(id, &ending.reason).await;
                 }
             }
+            Who::Compressor => {
+                let current = self.generation.as_ref().map(|_| self.generation_serial());
+                if current == Some(ending.serial) {
+                    self.restart_compressor(&ending.reason).await;
+                }
+            }
             Who::Shared(name) => {
                 let current = self.generation.as_ref().map(|_| self.generation_serial());
                 if current == Some(ending.serial) {
@@ -155,6 +161,7 @@ impl SupervisorActor {
         if let Some(generation) = &self.generation {
             generation.coordinator.kill();
             generation.flusher.kill();
+            generation.compressor.kill();
             generation.manifest.kill();
         }
     }

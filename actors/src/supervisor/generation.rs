@@ -13,6 +13,7 @@ use tierlog_storage::{
 
 use crate::{
     clock::Clock,
+    compressor,
     context::{Counters, Generation, LogContext},
     coordinator,
     error::Error,
@@ -61,6 +62,8 @@ pub(super) struct Ending {
 pub(super) enum Who {
     /// Serves all streams.
     Shared(&'static str),
+    /// Serves all streams, and nothing rests on what it was doing.
+    Compressor,
     /// Serves one.
     Writer(tierlog_storage::StreamId),
 }
@@ -158,6 +161,7 @@ pub(super) fn start(
     let claims = Arc::new(claims);
     let epoch = state.epoch;
     let hot = hot_bytes(&state, log.options.segment_size);
+    let table = coordinator::Table::of(&state);
     let args = ManifestArgs {
         log: Arc::clone(log),
         running: running.clone(),
@@ -166,8 +170,13 @@ pub(super) fn start(
     };
     let (manifest, manifest_end) = manifest::spawn(args);
     let (flusher, flusher_end) = flusher::spawn(Arc::clone(log), Arc::clone(&claims));
-    let tasks = coordinator::Tasks::new(Arc::clone(log), manifest.clone(), epoch, running.clone());
-    let (coordinator, coordinator_end) = coordinator::spawn(Arc::clone(log), tasks, hot);
+    let (compressor, compressor_end) = compressor::spawn(Arc::clone(log), running.clone());
+    let mover = coordinator::Mover {
+        tasks: coordinator::Tasks::new(Arc::clone(log), manifest.clone(), epoch, running.clone()),
+        log: id,
+        compressor: compressor.clone(),
+    };
+    let (coordinator, coordinator_end) = coordinator::spawn(Arc::clone(log), mover, table, hot);
     let generation = Generation {
         log: Arc::clone(log),
         id,
@@ -175,6 +184,7 @@ pub(super) fn start(
         claims,
         running,
         flusher,
+        compressor,
         coordinator,
         manifest,
     };
@@ -182,6 +192,7 @@ pub(super) fn start(
         ending(manifest_end, Who::Shared("manifest"), serial),
         ending(flusher_end, Who::Shared("flusher"), serial),
         ending(coordinator_end, Who::Shared("coordinator"), serial),
+        ending(compressor_end, Who::Compressor, serial),
     ];
     (generation, endings)
 }
@@ -231,6 +242,7 @@ fn hot_bytes(state: &ManifestState, segment_size: u64) -> u64 {
         .values()
         .flat_map(|stream| stream.segments.values())
         .map(|segment| match &segment.status {
+            _ if !segment.residency.hot => 0,
             SegmentStatus::Sealed(facts) => facts.file_len,
             SegmentStatus::Open | SegmentStatus::Closed { .. } => segment_size,
         })

@@ -24,7 +24,7 @@ use crate::{
     protocol::{Reply, supervisor::OpenStream},
     stream::{
         budget::Budget,
-        segments::Segment,
+        segments::{Copies, Segment},
         shared::{Begin, DoorLimits, StreamShared},
     },
     writer::{self, Start},
@@ -178,6 +178,11 @@ impl SupervisorActor {
     ) {
         let serial = self.next_serial();
         let running = Running::default();
+        let attach = generation
+            .coordinator
+            .attach(Arc::clone(&stream), prepared.state.clone());
+        // Beside: the supervisor must not wait for room in a mailbox.
+        tokio::spawn(attach);
         let (writer, ended) = writer::spawn(Start {
             generation,
             stream: Arc::clone(&stream),
@@ -210,6 +215,7 @@ pub(super) fn fill_segments(stream: &StreamShared, state: &StreamState) {
             if let Some(ended) = Segment::ended(*no, segment.salt, &segment.status)
                 && ended.base < ended.end()
             {
+                let ended = ended.with_copies(Copies::of(&segment.residency));
                 map.insert(ended.base.get(), Arc::new(ended));
             }
         }
@@ -221,7 +227,7 @@ async fn prepare(
     name: Arc<str>,
     known: Option<(StreamId, StreamState)>,
 ) -> Result<Prepared, Error> {
-    let Some((id, state)) = known else {
+    let Some((id, _)) = known else {
         let id = StreamId::generate();
         let created_ns = generation.log.clock.now_ns();
         let created = Entry::StreamCreated {
@@ -244,6 +250,14 @@ async fn prepare(
             last_ts: 0,
         });
     };
+    // Where its segments are may have changed since the log was opened.
+    let state = generation
+        .manifest
+        .state_of(id)
+        .await?
+        .ok_or_else(|| Error::Unavailable {
+            why: "the manifest does not know the stream".into(),
+        })?;
     reopen(&generation, id, state).await
 }
 

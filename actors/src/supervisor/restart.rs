@@ -13,10 +13,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     actor::{OpenEntry, SupervisorActor},
-    generation,
+    generation::{self, Who, ending},
     open::{self, Prepared, fill_segments},
 };
 use crate::{
+    compressor,
     context::backoff,
     error::Error,
     exec::Running,
@@ -105,6 +106,29 @@ impl SupervisorActor {
         self.start_writer(generation, Arc::clone(&stream), slot, prepared);
         let actor = format!("writer {}", stream.name);
         self.shared.note_restart(&actor, reason, begun.elapsed());
+    }
+
+    /// The compressor alone: whatever it was doing is begun again by the coordinator.
+    pub(super) async fn restart_compressor(&mut self, reason: &str) {
+        let begun = Instant::now();
+        tracing::warn!(target: "tierlog::supervisor", reason, "the compressor ended");
+        let Some(generation) = self.generation.clone() else {
+            return;
+        };
+        if !self.may_restart() {
+            // Segments stay hot, and what needs room is refused in the end; nothing is lost.
+            tracing::error!(target: "tierlog::supervisor", "nothing is compressed any more");
+            self.shared
+                .note_restart("compressor", reason, Duration::ZERO);
+            return;
+        }
+        self.pause().await;
+        let (fresh, ended) = compressor::spawn(Arc::clone(&self.log), generation.running.clone());
+        generation.compressor.replace(&fresh);
+        let serial = self.generation_serial();
+        self.endings.push(ending(ended, Who::Compressor, serial));
+        self.shared
+            .note_restart("compressor", reason, begun.elapsed());
     }
 
     async fn recover_one(

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     context::Counters,
     error::Error,
-    protocol::coordinator::{Admit, AdmitError, Admitted, Discard},
+    protocol::coordinator::{Admit, AdmitError, Admitted, Changed},
     stream::{budget::UnsyncedPermit, segments::Segment},
 };
 
@@ -272,7 +272,7 @@ impl WriterActor {
     }
 
     fn show_endings(&self, endings: Vec<Ending>) {
-        let mut gone = Vec::new();
+        let (mut gone, mut now_closed) = (Vec::new(), Vec::new());
         self.stream.segments.update(|map| {
             for ending in endings {
                 map.retain(|_, known| known.no != ending.no);
@@ -287,22 +287,28 @@ impl WriterActor {
                     end_byte,
                 };
                 if let Some(closed) = Segment::ended(ending.no, ending.salt, &status) {
+                    now_closed.push((ending.no, ending.salt, status));
                     map.insert(base.get(), Arc::new(closed));
                 }
             }
         });
-        self.discard(gone);
+        self.tell_changed(gone, now_closed);
     }
 
-    /// Has segments removed that nothing names any more. Should the coordinator end before it comes
-    /// to it, the next open does it.
-    pub(super) fn discard(&self, segments: Vec<(SegmentNo, u64)>) {
-        if !segments.is_empty() {
-            let discard = Discard {
+    /// Tells the coordinator what there is no more and what has ended without a footer. Should it end
+    /// before it comes to that, the next open finds it in the manifest.
+    pub(super) fn tell_changed(
+        &self,
+        gone: Vec<(SegmentNo, u64)>,
+        closed: Vec<(SegmentNo, u64, SegmentStatus)>,
+    ) {
+        if !gone.is_empty() || !closed.is_empty() {
+            let changed = Changed {
                 stream: self.stream_id(),
-                segments,
+                gone,
+                closed,
             };
-            tokio::spawn(self.generation.coordinator.discard(discard));
+            tokio::spawn(self.generation.coordinator.changed(changed));
         }
     }
 

@@ -23,6 +23,9 @@ use crate::{
 /// Bytes read at a time while looking for the frame that is cut.
 const BLOCK: usize = 256 * 1024;
 
+/// A segment that has ended without a footer, and its salt.
+type Ended = (SegmentNo, u64, SegmentStatus);
+
 /// What a cut leaves of the segment that it goes through.
 struct CutAt {
     segment: Arc<Segment>,
@@ -91,6 +94,7 @@ impl WriterActor {
 
     async fn try_truncate(&mut self, end: Offset) -> Result<Offset, CutError> {
         let incarnation = self.life.number.plus(1);
+        self.fetch_cut_segment(end).await?;
         let segments = self.stream.segments.all();
         let start = self.stream.start();
         // At the start nothing is kept, and what lies below it was trimmed.
@@ -119,9 +123,9 @@ impl WriterActor {
         }
         self.fault("writer.after_truncate_commit").await;
         let stream = Arc::clone(&self.stream);
-        let mut gone = Vec::new();
+        let (mut gone, mut closed) = (Vec::new(), Vec::new());
         stream.begin_life_with(incarnation, end, LifeChange::Truncated, || {
-            gone = self.show_cut(cut, removed);
+            (gone, closed) = self.show_cut(cut, removed);
             self.active = fresh.map(|(_, active)| active);
             if let Some(active) = &mut self.active {
                 let end_byte = active.pos;
@@ -131,11 +135,26 @@ impl WriterActor {
         self.life = self.stream.life();
         self.taken = end.get();
         // Only now: a reader of the old life would have missed the files.
-        self.discard(gone);
+        self.tell_changed(gone, closed);
         self.blocked = None;
         self.claim_end(end).await;
         self.note_idle();
         Ok(end)
+    }
+
+    /// What is cut is cut in the segment file; where that is not there, it is made again first.
+    async fn fetch_cut_segment(&mut self, end: Offset) -> Result<(), CutError> {
+        let all = self.stream.segments.all();
+        let cut = all.iter().find(|s| s.base < end && s.end() > end);
+        let Some(segment) = cut.filter(|s| !s.copies.hot && end > self.stream.start()) else {
+            return Ok(());
+        };
+        let coordinator = self.generation.coordinator.clone();
+        let (stream, no) = (self.stream_id(), segment.no);
+        match self.within(coordinator.hydrate(stream, no)).await {
+            Ok(outcome) => outcome.map_err(CutError::Before),
+            Err(error) => Err(CutError::Before(error)),
+        }
     }
 
     /// Says in the claims file where the new life begins.
@@ -200,17 +219,20 @@ impl WriterActor {
         active.into_iter().chain(next).collect()
     }
 
-    /// Shows readers what is left, and gives the segments that nothing names any more.
+    /// Shows readers what is left, and gives the segments that nothing names any more, and the one that
+    /// ends earlier now.
     fn show_cut(
         &mut self,
         cut: Option<CutAt>,
         removed: Vec<Arc<Segment>>,
-    ) -> Vec<(SegmentNo, u64)> {
+    ) -> (Vec<(SegmentNo, u64)>, Vec<Ended>) {
         let mut gone = self.blank_segments();
+        let mut now_closed = Vec::new();
         self.next = NextSegment::None;
         let size = self.generation.log.options.segment_size;
         let mut forget = |segment: &Segment| {
             let bytes = match &segment.kind {
+                _ if !segment.copies.hot => 0,
                 SegmentKind::Sealed(facts) => facts.file_len,
                 SegmentKind::Active | SegmentKind::Closed => size,
             };
@@ -243,13 +265,14 @@ impl WriterActor {
                             self.generation.coordinator.book_more(more);
                         }
                         map.insert(base.get(), Arc::new(closed));
+                        now_closed.push((segment.no, segment.salt, status));
                     }
                     None => forget(&segment),
                 }
             }
         });
         self.stream.tail.clear();
-        gone
+        (gone, now_closed)
     }
 
     /// Reads the segment up to the frame that holds the first record to go.

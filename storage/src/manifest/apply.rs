@@ -235,6 +235,15 @@ impl ManifestState {
             &Entry::HotDropped { stream, segment } => {
                 self.edit(stream, undo)?.change_sealed(segment, drop_hot)
             }
+            &Entry::HotRestored { stream, segment } => {
+                self.edit(stream, undo)?.change_sealed(segment, |copies| {
+                    if copies.hot {
+                        return Err("has its segment file");
+                    }
+                    copies.hot = true;
+                    Ok(())
+                })
+            }
             &Entry::WarmDropped { stream, segment } => {
                 self.edit(stream, undo)?.change_sealed(segment, drop_warm)
             }

@@ -303,6 +303,13 @@ entries! {
     }
     /// The snapshot is complete.
     22 SnapshotEnd {}
+    /// The segment file exists again, durably, made from another copy.
+    23 HotRestored {
+        /// The stream.
+        stream: StreamId,
+        /// The segment.
+        segment: SegmentNo,
+    }
 }
 
 /// What stood where an entry was expected.

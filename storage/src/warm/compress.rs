@@ -3,8 +3,8 @@
 use zstd::bulk::Compressor;
 
 use super::{
-    WARM_FRAME, WarmFault, WarmFrame, WarmHead, WarmIdentity, WarmIndex, decode, read::read_exact,
-    read_index,
+    Pace, WARM_FRAME, WarmFault, WarmFrame, WarmHead, WarmIdentity, WarmIndex, decode,
+    read::read_exact, read_index,
 };
 use crate::{
     crc::crc64,
@@ -62,7 +62,8 @@ impl Output<'_> {
 /// Compresses a sealed segment into an empty file, checking every frame of it on the way: a damaged
 /// segment is an error, never a shorter copy. Nothing is synced.
 ///
-/// `pace` is called with the bytes read so far before each piece; it may wait.
+/// `pace` is called with the bytes read so far before each piece; it may wait, or say that it is not
+/// to go on.
 ///
 /// # Errors
 /// `Disk(Corrupt)` for the segment, `Foreign` when it is not the one named, `Disk` for either file.
@@ -71,7 +72,7 @@ pub fn compress(
     identity: &WarmIdentity,
     options: &WarmOptions,
     out: &Latched,
-    pace: &mut dyn FnMut(u64),
+    pace: Pace<'_>,
 ) -> Result<Compressed, WarmFault> {
     let mut zstd = Compressor::new(options.level).map_err(|e| WarmFault::Zstd(e.to_string()))?;
     let facts = &identity.facts;
@@ -101,7 +102,9 @@ pub fn compress(
         output.put(&stored).map_err(WarmFault::from)
     };
     while pos < facts.data_end {
-        pace(pos);
+        if !pace(pos) {
+            return Err(WarmFault::Stopped);
+        }
         let block = read_block(
             segment,
             identity.salt,
@@ -144,7 +147,7 @@ pub fn compare(
     warm: &Latched,
     identity: &WarmIdentity,
     written: &Compressed,
-    pace: &mut dyn FnMut(u64),
+    pace: Pace<'_>,
 ) -> Result<(), WarmFault> {
     if warm.len()? != written.file_len {
         return Err(WarmFault::Damaged(
@@ -156,7 +159,9 @@ pub fn compare(
     crc.write(&WarmHead::of(identity).encode());
     let mut end = 0;
     for frame in index.frames() {
-        pace(frame.plain_pos);
+        if !pace(frame.plain_pos) {
+            return Err(WarmFault::Stopped);
+        }
         let stored = read_exact(warm, frame.stored_pos, frame.stored_len as usize)?;
         crc.write(&stored);
         end = frame.stored_pos + stored.len() as u64;

@@ -3,7 +3,7 @@
 use std::{io, path::Path};
 
 use super::{
-    Compressed, WarmFault, WarmIdentity, WarmOptions, WarmView, compare, compress,
+    Compressed, Pace, WarmFault, WarmIdentity, WarmOptions, WarmView, compare, compress,
     compress::damaged, read::read_exact,
 };
 use crate::{
@@ -31,7 +31,7 @@ pub fn make(
     layout: &Layout,
     identity: &WarmIdentity,
     options: &WarmOptions,
-    pace: &mut dyn FnMut(u64),
+    pace: Pace<'_>,
 ) -> Result<Compressed, WarmFault> {
     let path = layout.warm(identity.stream, identity.segment);
     // One that is there was begun for nothing: the manifest names none.
@@ -53,8 +53,8 @@ pub fn make(
     made
 }
 
-/// Makes the segment file again from its warm file, for readers: nothing may rest on it, and nothing
-/// is synced. When it fails, none is left where that can be helped.
+/// Makes the segment file again from its warm file. When this returns, the file and its name are
+/// durable. When it fails, none is left where that can be helped.
 ///
 /// # Errors
 /// What is wrong with the warm file, or with writing.
@@ -63,6 +63,7 @@ pub fn hydrate(
     layout: &Layout,
     identity: &WarmIdentity,
     copy: &WarmCopy,
+    pace: Pace<'_>,
 ) -> Result<(), WarmFault> {
     let view = WarmView::open(disk, layout, identity, copy)?;
     let path = layout.segment(identity.stream, identity.segment);
@@ -71,11 +72,16 @@ pub fn hydrate(
         .create_new(&path)
         .map_err(|error| StorageError::io("create", &path, error))?;
     let file = Latched::new(file, path);
-    let fill = || {
+    let mut fill = || {
         file.allocate(0, identity.facts.file_len)?;
         for frame in view.index().frames() {
+            if !pace(frame.plain_pos) {
+                return Err(WarmFault::Stopped);
+            }
             file.write_at(&view.frame(frame)?, frame.plain_pos)?;
         }
+        file.sync()?;
+        sync_dir(disk, layout, identity)?;
         Ok(())
     };
     let filled = fill();
@@ -99,6 +105,7 @@ pub fn finish(
     disk: &dyn Disk,
     layout: &Layout,
     segment: &WarmIdentity,
+    pace: Pace<'_>,
 ) -> Result<SealedFacts, WarmFault> {
     let path = layout.segment(segment.stream, segment.segment);
     let new_path = layout.segment_tmp(segment.stream, segment.segment);
@@ -108,7 +115,7 @@ pub fn finish(
         .create_new(&new_path)
         .map_err(|error| StorageError::io("create", &new_path, error))?;
     let file = Latched::new(file, new_path);
-    let written = write_finished(&old, &file, segment).and_then(|facts| {
+    let written = write_finished(&old, &file, segment, pace).and_then(|facts| {
         file.sync()?;
         disk.rename(file.path(), &path)
             .map_err(|error| StorageError::io("rename", file.path(), error))?;
@@ -162,6 +169,7 @@ fn write_finished(
     old: &Latched,
     new: &Latched,
     segment: &WarmIdentity,
+    pace: Pace<'_>,
 ) -> Result<SealedFacts, WarmFault> {
     let facts = &segment.facts;
     let header = read_exact(old, 0, HEADER_LEN as usize)?;
@@ -170,6 +178,9 @@ fn write_finished(
     let (mut digest, mut sum) = (Digest::new(crc), Sum::default());
     let (mut pos, mut at) = (HEADER_LEN, facts.base);
     while at < facts.end {
+        if !pace(pos) {
+            return Err(WarmFault::Stopped);
+        }
         let block = read_block(old, segment.salt, pos, facts.data_end, at, PIECE)
             .map_err(|error| damaged(segment, error))?;
         sum.add(&block, &mut digest)?;

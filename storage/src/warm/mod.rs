@@ -37,6 +37,9 @@ pub use index::{IndexTail, WarmFrame, WarmIndex};
 pub use read::{decode, read_frame, read_index, restore};
 pub use view::{WarmView, as_segment};
 
+/// Called before each piece of work, with how far it has got; it may wait. False: not to go on.
+pub type Pace<'a> = &'a mut dyn FnMut(u64) -> bool;
+
 /// The version of the format.
 pub const WARM_VERSION: u16 = 1;
 
@@ -80,6 +83,9 @@ pub enum WarmFault {
     /// zstd can't decode bytes whose checksum is right.
     #[error("zstd: {0}")]
     Zstd(String),
+    /// It was told to stop.
+    #[error("it was given up")]
+    Stopped,
     /// It could not be read or written.
     #[error(transparent)]
     Disk(#[from] StorageError),

@@ -9,4 +9,4 @@ mod points;
 mod restarts;
 pub mod rig;
 mod strict;
-mod workload;
+pub mod workload;

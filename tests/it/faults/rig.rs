@@ -58,7 +58,7 @@ impl Rig {
 
     /// What is put in place of the real thing.
     pub fn injected(&self) -> Injected {
-        let threads = ThreadPool::start(self.settings.io_threads, 1024).expect("threads");
+        let threads = ThreadPool::start(self.settings.io_threads, 1, 1024).expect("threads");
         Injected {
             disk: Arc::new(self.disk.clone()),
             clock: Arc::new(SystemClock),

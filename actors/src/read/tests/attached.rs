@@ -23,7 +23,7 @@ use crate::{
 };
 
 async fn attach(owner_layout: &Layout) -> Attached {
-    let executor = Arc::new(ThreadPool::start(2, 64).unwrap());
+    let executor = Arc::new(ThreadPool::start(2, 1, 64).unwrap());
     Attached::open(Arc::new(RealDisk), owner_layout.clone(), executor, &small())
         .await
         .unwrap()
@@ -314,7 +314,7 @@ async fn nothing_is_created_where_there_is_no_log() {
     let dir = TempDir::new().unwrap();
     for name in ["missing", "."] {
         let layout = Layout::new(dir.path().join(name));
-        let executor = Arc::new(ThreadPool::start(1, 4).unwrap());
+        let executor = Arc::new(ThreadPool::start(1, 1, 4).unwrap());
         let opened = Attached::open(Arc::new(RealDisk), layout, executor, &small()).await;
         assert!(opened.is_err());
     }

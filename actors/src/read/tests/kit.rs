@@ -86,7 +86,7 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new(limits: ReadLimits) -> Self {
-        let pool = Arc::new(ThreadPool::start(2, 256).unwrap());
+        let pool = Arc::new(ThreadPool::start(2, 1, 256).unwrap());
         Self::on(limits, pool, 1 << 20)
     }
 

@@ -285,7 +285,7 @@ async fn written_records_that_are_being_rewritten_are_waited_for() {
 /// of a newer.
 #[test]
 fn readers_beside_many_truncations_see_prefixes_and_no_damage() {
-    let executor = Arc::new(ThreadPool::start(2, 64).unwrap());
+    let executor = Arc::new(ThreadPool::start(2, 1, 64).unwrap());
     let rig = Rig::on(
         ReadLimits {
             cache: 1 << 20,

@@ -149,12 +149,13 @@ fn about_segments() -> impl Strategy<Value = Entry> {
             }
         ),
         (stream(), segment(), facts()).prop_map(|(stream, segment, f)| sealed(stream, segment, f)),
-        (stream(), segment(), 0u8..7).prop_map(|(stream, segment, which)| match which {
+        (stream(), segment(), 0u8..8).prop_map(|(stream, segment, which)| match which {
             0 => Entry::Removed { stream, segment },
             1 => Entry::NeedsRecovery { stream, segment },
             2 => Entry::HotDropped { stream, segment },
             3 => Entry::WarmDropped { stream, segment },
             4 => Entry::ColdDropped { stream, segment },
+            5 => Entry::HotRestored { stream, segment },
             _ => Entry::ColdDeleted { stream, segment },
         }),
     ]
@@ -346,6 +347,7 @@ fn copies_entry(stream: StreamId, segment: SegmentNo, kind: u8, n: u64) -> Entry
         15 => Entry::HotDropped { stream, segment },
         16 => Entry::ColdDropped { stream, segment },
         17 => Entry::ColdDeleted { stream, segment },
+        18 => Entry::HotRestored { stream, segment },
         _ => Entry::UploadStarted {
             stream,
             segment,

@@ -246,6 +246,14 @@ fn one_good_copy_is_left_in_every_tier_order() {
     state.apply(&Entry::HotDropped { stream, segment }).unwrap();
     refused(&mut state, &Entry::HotDropped { stream, segment });
     refused(&mut state, &Entry::WarmDropped { stream, segment });
+    state
+        .apply(&Entry::HotRestored { stream, segment })
+        .unwrap();
+    refused(&mut state, &Entry::HotRestored { stream, segment });
+    state
+        .apply(&Entry::WarmDropped { stream, segment })
+        .unwrap();
+    refused(&mut state, &Entry::HotDropped { stream, segment });
     let open = SegmentNo(1);
     refused(
         &mut state,

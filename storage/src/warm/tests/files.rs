@@ -80,7 +80,9 @@ impl Place {
     }
 
     fn make(&self, disk: &dyn Disk) -> Result<Compressed, WarmFault> {
-        make(disk, &self.layout, &self.id(), &options(SMALL), &mut |_| ())
+        make(disk, &self.layout, &self.id(), &options(SMALL), &mut |_| {
+            true
+        })
     }
 }
 
@@ -150,7 +152,10 @@ fn a_segment_is_made_again_from_its_warm_file() {
     let copy = copy_of(&place.make(&place.disk).unwrap());
     let [segment, ..] = place.paths();
     place.disk.remove(&segment).unwrap();
-    hydrate(&place.disk, &place.layout, &place.id(), &copy).unwrap();
+    hydrate(&place.disk, &place.layout, &place.id(), &copy, &mut |_| {
+        true
+    })
+    .unwrap();
     assert_eq!(
         place.bytes(&place.disk, &segment).unwrap(),
         place.image.bytes
@@ -159,7 +164,10 @@ fn a_segment_is_made_again_from_its_warm_file() {
         file_len: copy.file_len + 1,
         ..copy
     };
-    hydrate(&place.disk, &place.layout, &place.id(), &wrong).expect_err("another length");
+    hydrate(&place.disk, &place.layout, &place.id(), &wrong, &mut |_| {
+        true
+    })
+    .expect_err("another length");
 }
 
 /// Bytes behind the end of a closed segment, which may look like anything, are not taken along.
@@ -167,7 +175,7 @@ fn a_segment_is_made_again_from_its_warm_file() {
 fn a_closed_segment_is_sealed_by_a_copy_and_survives_every_power_cut() {
     let place = Place::new(false);
     let [segment, _, tmp] = place.paths();
-    let facts = finish(&place.disk, &place.layout, &place.id()).unwrap();
+    let facts = finish(&place.disk, &place.layout, &place.id(), &mut |_| true).unwrap();
     let mut expected = place.image.clone();
     expected.bytes.truncate(expected.data_end());
     expected.seal();
@@ -190,7 +198,7 @@ fn a_closed_segment_that_could_not_be_copied_stays_as_it_is() {
         let place = Place::new(false);
         let (disk, plan) = planned(&place.disk);
         let armed = plan.fail(Calls::of(kind), Fault::Io);
-        finish(&*disk, &place.layout, &place.id()).expect_err("it failed");
+        finish(&*disk, &place.layout, &place.id(), &mut |_| true).expect_err("it failed");
         assert_eq!(armed.disarm(), 1);
         let [segment, _, tmp] = place.paths();
         assert_eq!(
@@ -205,7 +213,7 @@ fn a_closed_segment_that_could_not_be_copied_stays_as_it_is() {
     let file = place.disk.open(&segment, Access::ReadWrite).unwrap();
     file.write_at(&[0xff; 4], at).unwrap();
     place.image.bytes[at as usize..at as usize + 4].fill(0xff);
-    finish(&place.disk, &place.layout, &place.id()).expect_err("it is damaged");
+    finish(&place.disk, &place.layout, &place.id(), &mut |_| true).expect_err("it is damaged");
     assert_eq!(
         place.bytes(&place.disk, &segment).unwrap(),
         place.image.bytes

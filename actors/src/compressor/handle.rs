@@ -1,0 +1,81 @@
+//! What others may ask of the compressor.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use kameo::actor::ActorRef;
+use tierlog_storage::warm::WarmFault;
+use tokio::sync::oneshot;
+
+use super::actor::CompressorActor;
+use crate::protocol::compressor::{Compress, Made, Restore};
+use tierlog_storage::{manifest::WarmCopy, warm::WarmIdentity};
+
+/// Handed out to the coordinator. It stays the same when the actor behind it is replaced, which
+/// happens alone: nothing rests on what it was doing.
+#[derive(Clone)]
+pub struct CompressorHandle(Arc<Mutex<ActorRef<CompressorActor>>>);
+
+impl CompressorHandle {
+    pub(super) fn new(actor: ActorRef<CompressorActor>) -> Self {
+        Self(Arc::new(Mutex::new(actor)))
+    }
+
+    /// Compresses a segment, waiting for room and then for the outcome.
+    ///
+    /// # Errors
+    /// What kept it from being compressed; `Stopped` when the actor ended.
+    pub async fn compress(&self, identity: WarmIdentity, finish: bool) -> Result<Made, WarmFault> {
+        let (done, outcome) = oneshot::channel();
+        let message = Compress {
+            identity,
+            finish,
+            done,
+        };
+        let actor = self.actor();
+        let _ = actor.tell(message).send().await;
+        outcome.await.unwrap_or(Err(WarmFault::Stopped))
+    }
+
+    /// Makes a segment file again, waiting for room and then for the outcome.
+    ///
+    /// # Errors
+    /// What kept it from being made; `Stopped` when the actor ended.
+    pub async fn restore(&self, identity: WarmIdentity, copy: WarmCopy) -> Result<(), WarmFault> {
+        let (done, outcome) = oneshot::channel();
+        let message = Restore {
+            identity,
+            copy,
+            done,
+        };
+        let actor = self.actor();
+        let _ = actor.tell(message).send().await;
+        outcome.await.unwrap_or(Err(WarmFault::Stopped))
+    }
+
+    /// The actor behind this one from now on is the one behind `other`.
+    pub fn replace(&self, other: &Self) {
+        let actor = other.actor();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = actor;
+    }
+
+    /// Ends the actor where it stands.
+    pub fn kill(&self) {
+        self.actor().kill();
+    }
+
+    fn actor(&self) -> ActorRef<CompressorActor> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl fmt::Debug for CompressorHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CompressorHandle").finish_non_exhaustive()
+    }
+}

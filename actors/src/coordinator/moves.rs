@@ -1,0 +1,313 @@
+//! Moving segments between tiers: each step is durable before the one that rests on it.
+//!
+//! ```text
+//!   Warm      compress, sync, compare ─▶ manifest: [Sealed,] Warmed ─▶ readers
+//!   DropHot   look at the other copy ─▶ manifest: HotDropped ─▶ readers ─▶ remove the file
+//!   Hydrate   decode, sync ─▶ manifest: HotRestored ─▶ readers
+//! ```
+//!
+//! A crash between two steps leaves a file that the manifest does not name, which the next open
+//! removes, or one that it has dropped, which the next open removes as well.
+
+use std::sync::Arc;
+
+use tierlog_storage::{
+    LogId, StorageError,
+    disk::Disk,
+    manifest::{Entry, SealedFacts, SegmentStatus, WarmCopy},
+    warm::{WarmFault, WarmIdentity, WarmView},
+};
+
+use super::{
+    table::{Id, Known},
+    tasks::{Effect, Tasks, sealed},
+};
+use crate::{
+    compressor::CompressorHandle,
+    error::Error,
+    exec::Work,
+    protocol::compressor::Made,
+    stream::{
+        segments::{Copies, SegmentKind},
+        shared::StreamShared,
+    },
+};
+
+/// What a move needs besides what every task does.
+#[derive(Debug, Clone)]
+pub struct Mover {
+    /// What every task needs.
+    pub tasks: Tasks,
+    /// Whose segments they are.
+    pub log: LogId,
+    /// Who compresses.
+    pub compressor: CompressorHandle,
+}
+
+/// How a move ended.
+#[derive(Debug)]
+pub enum Moved {
+    /// There is a compressed file.
+    Warmed(Made),
+    /// The segment file is gone, or about to go.
+    HotDropped,
+    /// The compressed file was no copy any more, and is gone.
+    WarmLost,
+    /// The segment file is there again.
+    Hydrated,
+    /// Nothing has changed; it may be tried again.
+    Failed(MoveFault),
+}
+
+/// Why nothing has changed.
+#[derive(Debug)]
+pub enum MoveFault {
+    /// The segment is not what it was, or gone.
+    Gone,
+    /// A file could not be made or read.
+    Warm(WarmFault),
+    /// The manifest did not take it.
+    Manifest(Error),
+}
+
+/// One segment on its way.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// Which.
+    pub id: Id,
+    /// As it was when the move was decided.
+    pub known: Known,
+    /// Where readers find it, if its stream is open.
+    pub stream: Option<Arc<StreamShared>>,
+}
+
+impl Subject {
+    fn identity(&self, log: LogId) -> WarmIdentity {
+        let (stream, segment) = self.id;
+        WarmIdentity {
+            log,
+            stream,
+            segment,
+            salt: self.known.salt,
+            facts: facts_of(&self.known.status),
+        }
+    }
+
+    fn show(&self, facts: &SealedFacts, copies: Copies) {
+        if let Some(stream) = &self.stream {
+            show(stream, self.id, facts, copies);
+        }
+    }
+}
+
+/// Shows readers where a segment is.
+pub fn show(stream: &StreamShared, id: Id, facts: &SealedFacts, copies: Copies) {
+    stream.segments.update(|map| {
+        let Some(segment) = map.get_mut(&facts.base.get()) else {
+            return;
+        };
+        let known = (&segment.kind, segment.copies);
+        if segment.no == id.1 && known != (&SegmentKind::Sealed(*facts), copies) {
+            *segment = Arc::new(segment.moved(SegmentKind::Sealed(*facts), copies));
+        }
+    });
+}
+
+/// What is known of a segment that was never sealed: base, end and the byte behind its frames.
+fn facts_of(status: &SegmentStatus) -> SealedFacts {
+    let blank = |base, end, data_end| SealedFacts {
+        base,
+        end,
+        data_end,
+        file_len: 0,
+        first_ts: 0,
+        last_ts: 0,
+        ext: None,
+        digest: 0,
+        flush_failed: false,
+    };
+    match *status {
+        SegmentStatus::Sealed(facts) => facts,
+        SegmentStatus::Closed {
+            base,
+            end,
+            end_byte,
+        } => blank(base, end, end_byte),
+        SegmentStatus::Open => blank(
+            tierlog_storage::Offset::ZERO,
+            tierlog_storage::Offset::ZERO,
+            0,
+        ),
+    }
+}
+
+/// Compresses a segment.
+pub async fn warm(mover: Mover, subject: Subject) -> Effect {
+    let finish = subject.known.facts().is_none();
+    let moved = match try_warm(&mover, &subject, finish).await {
+        Ok(made) => {
+            let copies = Copies {
+                hot: true,
+                warm: Some(made.copy),
+            };
+            subject.show(&made.facts, copies);
+            if finish {
+                // Another file has its name now.
+                let (stream, no) = subject.id;
+                mover.tasks.log.readers.moved(stream, &[no]);
+            }
+            Moved::Warmed(made)
+        }
+        Err(fault) => Moved::Failed(fault),
+    };
+    Effect::Moved(subject.id, moved)
+}
+
+async fn try_warm(mover: &Mover, subject: &Subject, finish: bool) -> Result<Made, MoveFault> {
+    let (stream, segment) = subject.id;
+    let log = &mover.tasks.log;
+    log.faults.at("coordinator.before_move").await;
+    let identity = subject.identity(mover.log);
+    let made = mover.compressor.compress(identity, finish).await;
+    let made = made.map_err(MoveFault::Warm)?;
+    log.faults.at("coordinator.after_move").await;
+    let mut entries = Vec::new();
+    if finish {
+        entries.push(sealed(stream, segment, &made.facts));
+    }
+    entries.push(Entry::Warmed {
+        stream,
+        segment,
+        file_len: made.copy.file_len,
+        crc: made.copy.crc,
+    });
+    match commit(mover, entries).await {
+        Ok(()) => Ok(made),
+        Err(fault) => {
+            // It is named by nothing: the segment was trimmed or cut meanwhile, or there is no room.
+            if !matches!(fault, MoveFault::Manifest(Error::Indeterminate { .. })) {
+                remove(mover, log.layout.warm(stream, segment)).await;
+            }
+            Err(fault)
+        }
+    }
+}
+
+/// Removes a segment file that has another copy.
+pub async fn drop_hot(mover: Mover, subject: Subject) -> Effect {
+    let (stream, segment) = subject.id;
+    let (Some(&facts), Some(copy)) = (subject.known.facts(), subject.known.residency.warm) else {
+        return Effect::Moved(subject.id, Moved::Failed(MoveFault::Gone));
+    };
+    let moved = match look_at_warm(&mover, &subject, copy).await {
+        Ok(()) => match commit(&mover, vec![Entry::HotDropped { stream, segment }]).await {
+            Ok(()) => {
+                let copies = Copies {
+                    hot: false,
+                    warm: Some(copy),
+                };
+                subject.show(&facts, copies);
+                let log = &mover.tasks.log;
+                log.faults.at("coordinator.after_move").await;
+                log.readers.moved(stream, &[segment]);
+                remove(&mover, log.layout.segment(stream, segment)).await;
+                Moved::HotDropped
+            }
+            Err(fault) => Moved::Failed(fault),
+        },
+        Err(fault) => lose_warm(&mover, &subject, &facts, fault).await,
+    };
+    Effect::Moved(subject.id, moved)
+}
+
+/// The copy that is to stand alone from now on: is it still there?
+async fn look_at_warm(mover: &Mover, subject: &Subject, copy: WarmCopy) -> Result<(), WarmFault> {
+    let tasks = &mover.tasks;
+    tasks.log.faults.at("coordinator.before_move").await;
+    let (log, identity) = (Arc::clone(&tasks.log), subject.identity(mover.log));
+    let job = tasks.log.job(Work::Compress, &tasks.running, move || {
+        WarmView::open(&*log.disk, &log.layout, &identity, &copy).map(|_| ())
+    });
+    job.await.unwrap_or(Err(WarmFault::Stopped))
+}
+
+/// It is not: the segment file is the only copy again.
+async fn lose_warm(
+    mover: &Mover,
+    subject: &Subject,
+    facts: &SealedFacts,
+    fault: WarmFault,
+) -> Moved {
+    let is_lost = match &fault {
+        WarmFault::Damaged(_) | WarmFault::Foreign(_) | WarmFault::Zstd(_) => true,
+        WarmFault::Disk(error) => error.is_missing(),
+        WarmFault::NewerVersion(_) | WarmFault::Stopped => false,
+    };
+    if !is_lost {
+        return Moved::Failed(MoveFault::Warm(fault));
+    }
+    let (stream, segment) = subject.id;
+    tracing::error!(target: "tierlog::coordinator", %stream, %segment, %fault, "a compressed file is lost; the segment file stays");
+    if let Err(fault) = commit(mover, vec![Entry::WarmDropped { stream, segment }]).await {
+        return Moved::Failed(fault);
+    }
+    subject.show(facts, Copies::HOT);
+    mover.tasks.log.readers.moved(stream, &[segment]);
+    remove(mover, mover.tasks.log.layout.warm(stream, segment)).await;
+    Moved::WarmLost
+}
+
+/// Makes a segment file again.
+pub async fn hydrate(mover: Mover, subject: Subject) -> Effect {
+    let (stream, segment) = subject.id;
+    let (Some(&facts), Some(copy)) = (subject.known.facts(), subject.known.residency.warm) else {
+        return Effect::Moved(subject.id, Moved::Failed(MoveFault::Gone));
+    };
+    let log = Arc::clone(&mover.tasks.log);
+    log.faults.at("coordinator.before_move").await;
+    let identity = subject.identity(mover.log);
+    if let Err(fault) = mover.compressor.restore(identity, copy).await {
+        return Effect::Moved(subject.id, Moved::Failed(MoveFault::Warm(fault)));
+    }
+    log.faults.at("coordinator.after_move").await;
+    let moved = match commit(&mover, vec![Entry::HotRestored { stream, segment }]).await {
+        Ok(()) => {
+            let copies = Copies {
+                hot: true,
+                warm: Some(copy),
+            };
+            subject.show(&facts, copies);
+            Moved::Hydrated
+        }
+        Err(fault) => {
+            if !matches!(fault, MoveFault::Manifest(Error::Indeterminate { .. })) {
+                remove(&mover, log.layout.segment(stream, segment)).await;
+            }
+            Moved::Failed(fault)
+        }
+    };
+    Effect::Moved(subject.id, moved)
+}
+
+async fn commit(mover: &Mover, entries: Vec<Entry>) -> Result<(), MoveFault> {
+    match mover.tasks.manifest.commit(entries).await {
+        Ok(_) => Ok(()),
+        Err(Error::InvalidInput { .. }) => Err(MoveFault::Gone),
+        Err(error) => Err(MoveFault::Manifest(error)),
+    }
+}
+
+/// Removes a file that nothing names. Should that fail, the next open does it.
+async fn remove(mover: &Mover, path: std::path::PathBuf) {
+    let tasks = &mover.tasks;
+    let disk: Arc<dyn Disk> = Arc::clone(&tasks.log.disk);
+    let job = tasks.log.job(Work::Compress, &tasks.running, move || {
+        let removed = disk.remove(&path);
+        let synced = removed.and_then(|()| path.parent().map_or(Ok(()), |dir| disk.sync_dir(dir)));
+        if let Err(error) = synced {
+            let error = StorageError::io("remove", &path, error);
+            tracing::warn!(target: "tierlog::coordinator", %error, "a file stays until the next open");
+        }
+    });
+    let _ = job.await;
+}
