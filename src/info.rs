@@ -34,7 +34,7 @@ pub struct SegmentInfo {
     pub segment: SegmentNo,
     /// `open`, `closed` (ended without a footer) or `sealed`.
     pub state: &'static str,
-    /// 0 for hot.
+    /// Where it is read from: 0 for the segment file, 1 for its compressed file.
     pub tier: u8,
     /// The offset of its first record.
     pub base: Offset,
@@ -42,13 +42,18 @@ pub struct SegmentInfo {
     pub end: Offset,
     /// Bytes of frames.
     pub bytes: u64,
-    /// Bytes of the file that count, footer included.
+    /// Bytes of the segment file that count, footer included, whether it is there or not.
     pub file_len: u64,
+    /// Bytes of the compressed file, if there is one.
+    pub compressed_len: Option<u64>,
     /// Nanoseconds since 1970, where the manifest knows.
     pub first_timestamp: Option<u64>,
     /// Nanoseconds since 1970, where the manifest knows.
     pub last_timestamp: Option<u64>,
-    /// Its file.
+    /// The count of uses of the whole log at the last one of this segment since the stream was opened;
+    /// 0 for none. The least go first when room is needed.
+    pub last_use: u64,
+    /// Its file: the one that it is read from.
     pub path: PathBuf,
     /// Its object, in Tier 2. There is none in this version.
     pub object_key: Option<String>,
@@ -69,14 +74,19 @@ pub(crate) fn segment(layout: &Layout, stream: StreamId, segment: &Segment) -> S
     SegmentInfo {
         segment: segment.no,
         state,
-        tier: 0,
+        tier: u8::from(!segment.copies.hot),
         base: segment.base,
         end: segment.end(),
         bytes: end_byte.saturating_sub(tierlog_storage::segment::HEADER_LEN),
         file_len,
+        compressed_len: segment.copies.warm.map(|warm| warm.file_len),
         first_timestamp: first,
         last_timestamp: last,
-        path: layout.segment(stream, segment.no),
+        last_use: segment.used.last(),
+        path: match segment.copies.hot {
+            true => layout.segment(stream, segment.no),
+            false => layout.warm(stream, segment.no),
+        },
         object_key: None,
     }
 }

@@ -98,7 +98,7 @@ pub mod testing {
     pub use tierlog_actors::{
         clock::{Clock, SystemClock},
         exec::{Executor, Job, ThreadPool, Work},
-        fault::{Action, Faults, POINTS},
+        fault::{Action, Faults, MOVE_POINTS, POINTS},
         supervisor::Injected,
     };
     pub use tierlog_storage as storage;

@@ -32,6 +32,7 @@ pub(crate) fn print(segments: &[SegmentInfo], out: &mut Output) -> Result<(), En
         "TO",
         "DATA",
         "FILE",
+        "COMPRESSED",
         "FIRST RECORD",
         "WHERE",
     ];
@@ -45,6 +46,9 @@ pub(crate) fn print(segments: &[SegmentInfo], out: &mut Output) -> Result<(), En
             segment.end.to_string(),
             bytes_text(segment.bytes),
             bytes_text(segment.file_len),
+            segment
+                .compressed_len
+                .map_or_else(|| "-".into(), bytes_text),
             segment
                 .first_timestamp
                 .map_or_else(|| "-".into(), time_text::show),

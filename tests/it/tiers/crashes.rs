@@ -1,7 +1,7 @@
 //! Actors that die and power that goes in the midst of moves: what was acked is there, once.
 
 use tierlog::testing::{
-    Action,
+    Action, MOVE_POINTS,
     storage::disk::sim::{Cut, SimDisk},
 };
 
@@ -11,16 +11,10 @@ use crate::{
     support::{close, within},
 };
 
-const POINTS: [&str; 3] = [
-    "coordinator.before_move",
-    "coordinator.after_move",
-    "compressor.take",
-];
-
 #[test]
 fn an_actor_that_dies_at_any_step_of_a_move_loses_nothing() {
     on_each_runtime(|_| async {
-        for point in POINTS {
+        for &point in MOVE_POINTS {
             for nth in [1, 2, 3, 5, 8] {
                 let disk = SimDisk::new();
                 let rig = rig(&disk);

@@ -2,7 +2,8 @@
 //!
 //! The file goes into a log line by line, the log is closed and opened again, everything is read
 //! back and compared byte for byte with the file, and a table shows where it lives and how fast
-//! that was. Small budgets, so that even the shipped file of 3 MB rolls segments over. The second
+//! that was. Small budgets, so that even the shipped file of 3 MB rolls segments over and most of it is
+//! compressed and read back from there. The second
 //! pass reads the file again, so memory stays bounded for files of any size.
 
 mod compare;
@@ -109,6 +110,9 @@ fn shrink(settings: &mut Settings, input: u64) {
         let eighth = (input / 8).next_multiple_of(64 << 10);
         let size = eighth.clamp(512 << 10, default.segment_size.bytes());
         settings.segment_size = Size::new(size);
+    }
+    if settings.hot_budget == default.hot_budget {
+        settings.hot_budget = Some(Size::new(4 * settings.segment_size.bytes()));
     }
     if settings.unsynced_bytes == default.unsynced_bytes {
         settings.unsynced_bytes = Size::mib(8);

@@ -49,6 +49,22 @@ impl Report {
         }
     }
 
+    /// How much lives in each tier.
+    fn tiers(&self) -> String {
+        let of = |tier: u8| self.segments.iter().filter(move |s| s.tier == tier);
+        let hot: u64 = of(0).map(|segment| segment.file_len).sum();
+        let warm: u64 = of(1).filter_map(|segment| segment.compressed_len).sum();
+        let was: u64 = of(1).map(|segment| segment.file_len).sum();
+        format!(
+            "{} hot ({}), {} warm ({}, from {})",
+            of(0).count(),
+            bytes_text(hot),
+            of(1).count(),
+            bytes_text(warm),
+            bytes_text(was),
+        )
+    }
+
     fn group_size(&self) -> f64 {
         let counters = &self.ingested.counters;
         counters.durable_records as f64 / counters.syncs.max(1) as f64
@@ -75,6 +91,7 @@ impl Report {
                 format!("{} ({})", count_text(*bytes), bytes_text(*bytes)),
             ),
             ("segments", count_text(self.segments.len() as u64)),
+            ("tiers", self.tiers()),
             ("append", rate(*records, *bytes, *took)),
             (
                 "read",
