@@ -232,6 +232,12 @@ impl ManifestState {
                     Ok(())
                 })
             }
+            _ => self.apply_to_one_copy(entry, undo),
+        }
+    }
+
+    fn apply_to_one_copy(&mut self, entry: &Entry, undo: &mut Vec<Undo>) -> Result<()> {
+        match entry {
             &Entry::HotDropped { stream, segment } => {
                 self.edit(stream, undo)?.change_sealed(segment, drop_hot)
             }

@@ -125,25 +125,6 @@ fn each_frame_tells_where_it_begins_and_is_decoded_alone() {
     assert_eq!(footer.offset, image.end());
 }
 
-/// Not of this workspace: the tool that people have.
-#[test]
-fn the_tool_of_zstd_restores_the_segment() {
-    let dir = tempfile::tempdir().unwrap();
-    let image = sealed(&[11; 40]);
-    let path = dir.path().join("segment.tlz");
-    std::fs::write(&path, warm(&image, SMALL)).unwrap();
-    let tool = std::process::Command::new("zstd")
-        .args(["-d", "-q", "-c"])
-        .arg(&path)
-        .output();
-    let Ok(output) = tool else {
-        eprintln!("SKIPPED: there is no program zstd here; apt-get install zstd");
-        return;
-    };
-    assert!(output.status.success(), "{output:?}");
-    assert_eq!(output.stdout, image.bytes);
-}
-
 #[test]
 fn a_damaged_segment_is_never_compressed_as_a_shorter_one() {
     let whole = sealed(&[3; 12]);

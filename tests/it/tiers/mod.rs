@@ -3,6 +3,7 @@
 mod crashes;
 mod mixed;
 mod moves;
+mod tool;
 
 use std::path::{Path, PathBuf};
 
