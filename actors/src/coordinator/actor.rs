@@ -53,6 +53,7 @@ pub fn spawn(
         streams: HashMap::new(),
         hydrating: HashMap::new(),
         stirred: true,
+        again_at: None,
         ledger: Arc::clone(&ledger),
         drained: Arc::clone(&drained),
         wanting: HashMap::new(),
@@ -80,6 +81,8 @@ pub struct CoordinatorActor {
     pub(super) hydrating: HashMap<Id, Vec<Reply<Result<(), Error>>>>,
     /// Something has changed since it was last decided what moves.
     pub(super) stirred: bool,
+    /// When something that failed may be tried again.
+    pub(super) again_at: Option<Instant>,
     /// Writers that were refused and are told when there is room.
     pub(super) wanting: HashMap<StreamId, WriterHandle>,
     pub(super) under_way: FuturesUnordered<BoxFuture<'static, Effect>>,
@@ -111,10 +114,13 @@ impl CoordinatorActor {
                 self.table.put(id, known);
                 self.freed(freed);
             }
-            Effect::Gone(stream, gone, freed) => {
-                for no in gone {
-                    self.table.remove(&(stream, no));
-                }
+            Effect::Gone(stream, gone) => {
+                let size = self.log.options.segment_size;
+                let freed = gone.into_iter().map(|(no, bytes)| {
+                    let known = self.table.remove(&(stream, no));
+                    known.map_or(bytes, |known| known.hot_bytes(size))
+                });
+                let freed = freed.sum();
                 self.freed(freed);
             }
             Effect::Moved(id, moved) => self.moved(id, moved),
@@ -146,7 +152,7 @@ impl CoordinatorActor {
                 self.move_segments();
             }
             let takes_more = self.under_way.len() < self.most_tasks;
-            let again_at = self.again_at();
+            let again_at = self.again_at;
             let readers = Arc::clone(&self.log.readers);
             tokio::select! {
                 biased;
@@ -158,7 +164,10 @@ impl CoordinatorActor {
                     return Ok(signal);
                 }
                 wishes = readers.wishes.take() => self.grant(wishes),
-                () = until(again_at) => self.stirred = true,
+                () = until(again_at) => {
+                    self.again_at = None;
+                    self.stirred = true;
+                }
             }
         }
     }

@@ -26,7 +26,7 @@ use crate::{
     compressor::CompressorHandle,
     error::Error,
     exec::Work,
-    protocol::compressor::Made,
+    protocol::{compressor::Made, coordinator::AdmissionGuard},
     stream::{
         segments::{Copies, SegmentKind},
         shared::StreamShared,
@@ -257,8 +257,9 @@ async fn lose_warm(
     Moved::WarmLost
 }
 
-/// Makes a segment file again.
-pub async fn hydrate(mover: Mover, subject: Subject) -> Effect {
+/// Makes a segment file again. Its place in the hot budget comes along, and goes back by itself where
+/// that comes to nothing.
+pub async fn hydrate(mover: Mover, subject: Subject, guard: AdmissionGuard) -> Effect {
     let (stream, segment) = subject.id;
     let (Some(&facts), Some(copy)) = (subject.known.facts(), subject.known.residency.warm) else {
         return Effect::Moved(subject.id, Moved::Failed(MoveFault::Gone));
@@ -277,6 +278,7 @@ pub async fn hydrate(mover: Mover, subject: Subject) -> Effect {
                 warm: Some(copy),
             };
             subject.show(&facts, copies);
+            guard.keep();
             Moved::Hydrated
         }
         Err(fault) => {

@@ -10,6 +10,8 @@
 //! budget reach. Its segment file goes when room is needed in the hot budget, the one that was used
 //! longest ago first. Without a limit on the hot budget nothing moves.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::table::{Id, Known, Table};
@@ -42,6 +44,8 @@ pub struct Limits {
     pub segment_size: u64,
     /// How many more can be compressed at once.
     pub workers: usize,
+    /// How long anybody is kept waiting for a move.
+    pub patience: Duration,
 }
 
 /// What to do now.
@@ -87,7 +91,11 @@ pub fn will_free(table: &Table, limits: &Limits, now: Instant) -> bool {
     let is_filled = |known: &Known| known.status.range().is_some_and(|(base, end)| base < end);
     table.iter().any(|(_, known)| {
         let can_go = known.residency.warm.is_some() || (is_filled(known) && fits_warm(known));
-        known.residency.hot && (known.moving || (known.is_free(now) && can_go))
+        // One that takes longer may never end.
+        let is_moving = known
+            .moving
+            .is_some_and(|since| since + limits.patience > now);
+        known.residency.hot && (is_moving || (known.is_free(now) && can_go))
     })
 }
 
@@ -127,7 +135,9 @@ fn drop_hot(table: &Table, limits: &Limits, wanted: u64, now: Instant) -> Vec<Mo
     if over == 0 {
         return Vec::new();
     }
-    let leaving = |known: &Known| known.moving && known.residency.warm.is_some();
+    let leaving = |known: &Known| {
+        known.moving.is_some() && known.residency.hot && known.residency.warm.is_some()
+    };
     for (_, known) in table.iter().filter(|(_, known)| leaving(known)) {
         over = over.saturating_sub(known.hot_bytes(limits.segment_size));
     }

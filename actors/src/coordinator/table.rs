@@ -24,8 +24,8 @@ pub struct Known {
     pub residency: Residency,
     /// How readers use it, where its stream is open.
     pub used: Arc<Use>,
-    /// Something is being done about it.
-    pub moving: bool,
+    /// Since when something is being done about it.
+    pub moving: Option<Instant>,
     /// How often that failed in a row.
     pub failures: u32,
     /// Not before then it is tried again.
@@ -40,7 +40,7 @@ impl Known {
             status,
             residency: Residency::hot(),
             used: Arc::default(),
-            moving: false,
+            moving: None,
             failures: 0,
             not_before: None,
         }
@@ -75,7 +75,7 @@ impl Known {
 
     /// Whether it may be moved at this time.
     pub fn is_free(&self, now: Instant) -> bool {
-        !self.moving && self.not_before.is_none_or(|at| at <= now)
+        self.moving.is_none() && self.not_before.is_none_or(|at| at <= now)
     }
 }
 
@@ -97,7 +97,7 @@ impl Table {
                 }
                 let known = Known {
                     residency: segment.residency.clone(),
-                    ..Known::hot(segment.salt, segment.status.clone())
+                    ..Known::hot(segment.salt, segment.status)
                 };
                 table.put((stream, no), known);
             }

@@ -43,8 +43,8 @@ pub enum Effect {
     None,
     /// A segment was sealed, and so many bytes of the hot budget came back.
     Sealed(Id, Known, u64),
-    /// Segments are gone, and so many bytes of the hot budget came back.
-    Gone(StreamId, Vec<SegmentNo>, u64),
+    /// Segments are gone. Those that had not ended give back so many bytes of the hot budget.
+    Gone(StreamId, Vec<(SegmentNo, u64)>),
     /// A move between tiers has ended.
     Moved(Id, Moved),
     /// The disk was full; this writer wants to be told when something was freed.
@@ -224,7 +224,7 @@ pub async fn roll_over(tasks: Tasks, rollover: Rollover) -> Effect {
         Ok(_) => {
             let freed = admitted.saturating_sub(facts.file_len);
             let status = SegmentStatus::Sealed(facts);
-            let mut known = Known::hot(salt, status.clone());
+            let mut known = Known::hot(salt, status);
             if let Some(segment) = Segment::ended(no, salt, &status) {
                 known.used = Arc::clone(&segment.used);
                 stream.segments.put(Arc::new(segment));
@@ -328,9 +328,7 @@ async fn remove(tasks: &Tasks, stream: StreamId, segments: Vec<(SegmentNo, u64)>
     if segments.is_empty() {
         return Effect::None;
     }
-    let freed = segments.iter().map(|(_, bytes)| bytes).sum();
-    let numbers: Vec<_> = segments.into_iter().map(|(no, _)| no).collect();
-    let gone = numbers.clone();
+    let numbers: Vec<_> = segments.iter().map(|(no, _)| *no).collect();
     // Readers let go first: a removed file that is still open keeps its space.
     tasks.log.readers.forget(stream, &numbers);
     let log = Arc::clone(&tasks.log);
@@ -345,8 +343,8 @@ async fn remove(tasks: &Tasks, stream: StreamId, segments: Vec<(SegmentNo, u64)>
     // does not come back, whose room is not free either.
     match timeout(tasks.log.options.stall_after, removed).await {
         Ok(Ok(Err(error))) => Effect::Broken(error),
-        Ok(Ok(Ok(())) | Err(_)) => Effect::Gone(stream, gone, freed),
-        Err(_) => Effect::Gone(stream, gone, 0),
+        Ok(Ok(Ok(())) | Err(_)) => Effect::Gone(stream, segments),
+        Err(_) => Effect::None,
     }
 }
 

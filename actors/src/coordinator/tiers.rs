@@ -26,7 +26,7 @@ const DAMAGED_PAUSE: Duration = Duration::from_secs(600);
 impl CoordinatorActor {
     fn limits(&self) -> Limits {
         let options = &self.log.options;
-        let is_warming = |known: &&Known| known.moving && known.residency.warm.is_none();
+        let is_warming = |known: &&Known| known.moving.is_some() && known.residency.warm.is_none();
         let warming: Vec<_> = self
             .table
             .iter()
@@ -45,6 +45,7 @@ impl CoordinatorActor {
                 .sum(),
             segment_size: options.segment_size,
             workers: options.compression_workers.saturating_sub(warming.len()),
+            patience: options.stall_after,
         }
     }
 
@@ -63,13 +64,11 @@ impl CoordinatorActor {
         }
         let moves = plan::plan(&self.table, &self.limits(), Instant::now());
         self.begin(moves);
-    }
-
-    /// When something that failed may be tried again.
-    pub(super) fn again_at(&self) -> Option<Instant> {
-        self.ledger.limit()?;
-        let waits = self.table.iter().filter(|(_, known)| !known.moving);
-        waits.filter_map(|(_, known)| known.not_before).min()
+        let waits = self
+            .table
+            .iter()
+            .filter(|(_, known)| known.moving.is_none());
+        self.again_at = waits.filter_map(|(_, known)| known.not_before).min();
     }
 
     fn begin(&mut self, moves: Vec<Move>) {
@@ -78,12 +77,12 @@ impl CoordinatorActor {
             let Some(known) = self.table.get(&id).cloned() else {
                 continue;
             };
-            if let (Move::Hydrate(_), Some(facts)) = (step, known.facts()) {
-                // Given back where it comes to nothing.
-                self.ledger.book(facts.file_len).keep();
-            }
+            let guard = self.ledger.book(match (step, known.facts()) {
+                (Move::Hydrate(_), Some(facts)) => facts.file_len,
+                _ => 0,
+            });
             self.table.change(&id, |known| {
-                known.moving = true;
+                known.moving = Some(Instant::now());
                 known.not_before = None;
             });
             let subject = Subject {
@@ -95,7 +94,7 @@ impl CoordinatorActor {
             self.under_way.push(match step {
                 Move::Warm(_) => Box::pin(moves::warm(mover, subject)),
                 Move::DropHot(_) => Box::pin(moves::drop_hot(mover, subject)),
-                Move::Hydrate(_) => Box::pin(moves::hydrate(mover, subject)),
+                Move::Hydrate(_) => Box::pin(moves::hydrate(mover, subject, guard)),
             });
         }
     }
@@ -107,10 +106,8 @@ impl CoordinatorActor {
         let hot_before = before
             .as_ref()
             .map_or(0, |known| known.hot_bytes(segment_size));
-        let is_hydration = self.hydrating.contains_key(&id)
-            || before.as_ref().is_some_and(|known| !known.residency.hot);
         self.table.change(&id, |known| {
-            known.moving = false;
+            known.moving = None;
             match &moved {
                 Moved::Warmed(made) => {
                     known.status = SegmentStatus::Sealed(made.facts);
@@ -135,10 +132,7 @@ impl CoordinatorActor {
             Moved::HotDropped => self.freed(hot_before),
             Moved::Failed(fault) => {
                 tracing::warn!(target: "tierlog::coordinator", stream = %id.0, segment = %id.1, ?fault, "a segment was not moved");
-                if let (true, Some(facts)) = (is_hydration, before.as_ref().and_then(Known::facts))
-                {
-                    self.freed(facts.file_len);
-                }
+                self.nudge_all();
             }
             Moved::Hydrated | Moved::WarmLost => {}
         }
@@ -192,10 +186,10 @@ impl CoordinatorActor {
         let Hydrate { stream, no, done } = hydrate;
         let id = (stream, no);
         match self.table.get(&id) {
-            Some(known) if known.residency.hot && !known.moving => {
+            Some(known) if known.residency.hot && known.moving.is_none() => {
                 let _ = done.send(Ok(()));
             }
-            Some(known) if known.moving => {
+            Some(known) if known.moving.is_some() => {
                 let why = "the segment is on its way between tiers; try again".into();
                 let _ = done.send(Err(Error::Unavailable { why }));
             }
@@ -219,7 +213,8 @@ impl CoordinatorActor {
         let mut cut = Vec::new();
         for (no, salt, status) in closed {
             let before = self.table.remove(&(stream, no));
-            if before.is_some_and(|known| known.residency.warm.is_some() || known.moving) {
+            if before.is_some_and(|known| known.residency.warm.is_some() || known.moving.is_some())
+            {
                 cut.push(no);
             }
             self.table.put((stream, no), Known::hot(salt, status));
@@ -243,7 +238,7 @@ impl CoordinatorActor {
             if self.table.get(&(id, no)).is_none() && !segment.status.is_open() {
                 let known = Known {
                     residency: segment.residency.clone(),
-                    ..Known::hot(segment.salt, segment.status.clone())
+                    ..Known::hot(segment.salt, segment.status)
                 };
                 self.table.put((id, no), known);
             }

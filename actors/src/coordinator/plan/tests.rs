@@ -45,6 +45,7 @@ const LIMITS: Limits = Limits {
     warm_under_way: 0,
     segment_size: 100,
     workers: 2,
+    patience: Duration::from_secs(30),
 };
 
 fn table(known: impl IntoIterator<Item = (u64, Known)>) -> Table {
@@ -127,7 +128,7 @@ fn what_is_moving_or_has_just_failed_is_left_alone() {
     let now = Instant::now();
     let later = now + std::time::Duration::from_secs(1);
     let mut moving = with(sealed(0, 90), true, Some(40), 0);
-    moving.moving = true;
+    moving.moving = Some(now);
     let mut failed = sealed(1, 90);
     failed.not_before = Some(later);
     let table = table([(0, moving), (1, failed)]);
@@ -155,8 +156,13 @@ fn room_will_come_while_anything_can_still_go() {
     assert!(with_room(with(sealed(0, 90), true, Some(50), 0), &small));
     assert!(!with_room(with(sealed(0, 90), false, Some(50), 0), &small));
     let mut moving = sealed(0, 90);
-    moving.moving = true;
-    assert!(with_room(moving, &small));
+    moving.moving = Some(now);
+    assert!(with_room(moving.clone(), &small));
+    let late = Limits {
+        patience: Duration::ZERO,
+        ..small
+    };
+    assert!(!with_room(moving, &late), "it may never end");
     let mut failed = sealed(0, 90);
     failed.not_before = Some(now + std::time::Duration::from_secs(1));
     assert!(!with_room(failed, &LIMITS));
@@ -194,7 +200,7 @@ proptest! {
         let now = Instant::now();
         let table = table(segments.iter().enumerate().map(|(no, (len, hot, warm, used, moving))| {
             let mut known = with(sealed(no as u64, len + 20), *hot || warm.is_none(), *warm, *used);
-            known.moving = *moving;
+            known.moving = moving.then_some(now);
             (no as u64, known)
         }));
         let limits = Limits { hot, hot_used, warm, workers, ..LIMITS };
@@ -205,7 +211,7 @@ proptest! {
             let (Move::Warm(id) | Move::DropHot(id) | Move::Hydrate(id)) = step;
             prop_assert!(seen.insert(*id), "twice at once");
             let known = table.get(id).unwrap();
-            prop_assert!(!known.moving);
+            prop_assert!(known.moving.is_none());
             match step {
                 Move::Warm(_) => warm_after += known.hot_bytes(100),
                 Move::DropHot(_) => prop_assert!(known.residency.warm.is_some()),
