@@ -77,7 +77,7 @@ impl ReadOnly {
     /// As [`attach`](Self::attach).
     pub async fn attach_with(settings: Settings) -> Result<Self, Error> {
         let options = handles::options(&settings)?;
-        let executor = handles::threads(&options, &options.data)?;
+        let executor = handles::threads_for_reading(&options)?;
         Self::attach_on(&options, Arc::new(RealDisk), executor).await
     }
 

@@ -86,6 +86,20 @@ fn ctrl_c_in_the_middle_of_a_file_prints_the_acks_of_what_was_sent_and_keeps_the
 }
 
 #[test]
+fn who_only_reads_starts_no_thread_for_writes() {
+    let place = Place::new();
+    place.append("s", "only\n");
+    let mut reader = Running::start(place.tierlog(["read", "s", "--follow"]));
+    assert_eq!(reader.line().as_deref(), Some("only"));
+    let threads = reader.threads();
+    let are_there = |name| threads.iter().any(|thread| thread.starts_with(name));
+    assert!(are_there("tierlog-read-"), "{threads:?}");
+    assert!(!are_there("tierlog-write-"), "{threads:?}");
+    reader.signal(Signal::INT);
+    reader.end().expect_code(130);
+}
+
+#[test]
 fn a_reader_whose_pipe_closes_ends_with_0() {
     let place = Place::new();
     place.append("s", numbered(100_000));

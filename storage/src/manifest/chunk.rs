@@ -56,7 +56,11 @@ use super::{
     Seq,
     wire::{Reader, Wire},
 };
-use crate::{crc::crc64, error::StorageError, ids::LogId};
+use crate::{
+    crc::{Crc64, crc64},
+    error::StorageError,
+    ids::LogId,
+};
 
 /// The version of manifest files and of `CURRENT` that is written, and the newest that is read.
 pub const MANIFEST_VERSION: u16 = 1;
@@ -317,7 +321,7 @@ pub struct ChunkTrailer {
 impl ChunkTrailer {
     /// The trailer as it stands in the file, and its checksum. `digest` has seen the salt and the
     /// used bytes of the chunk.
-    pub(super) fn encode(&self, mut digest: crc64fast_nvme::Digest) -> ([u8; CHUNK_TRAILER], u64) {
+    pub(super) fn encode(&self, mut digest: Crc64) -> ([u8; CHUNK_TRAILER], u64) {
         let mut out = Vec::with_capacity(CHUNK_TRAILER);
         out.extend_from_slice(&TRAILER_MAGIC);
         self.commits.put(&mut out);
