@@ -15,6 +15,7 @@ mod power;
 mod repairs;
 mod runtimes;
 mod sim;
+mod sizes;
 mod support;
 mod track;
 mod waits;
