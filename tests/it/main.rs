@@ -18,5 +18,6 @@ mod sim;
 mod sizes;
 mod support;
 mod track;
+mod verify;
 mod waits;
 mod would_block;

@@ -21,7 +21,9 @@ fn record(n: usize, len: usize) -> Vec<u8> {
 async fn append_all(stream: &Stream, sizes: &[usize]) {
     let before = read_all(stream).await.len();
     for (n, len) in sizes.iter().enumerate() {
-        within(stream.append(record(n, *len))).await.expect("an ack");
+        within(stream.append(record(n, *len)))
+            .await
+            .expect("an ack");
     }
     let records = read_all(stream).await;
     assert_eq!(records.len(), before + sizes.len());
@@ -48,7 +50,9 @@ async fn a_record_that_fits_no_more_into_a_segment_less_than_half_full_gets_the_
     append_all(&stream, &[20_000]).await;
     let mut appender = stream.appender();
     for n in 0..6 {
-        within(appender.push(&record(n, 10_000))).await.expect("room");
+        within(appender.push(&record(n, 10_000)))
+            .await
+            .expect("room");
     }
     within(appender.send()).await.expect("sent");
     within(stream.flush()).await.expect("durable");
