@@ -76,7 +76,7 @@ pub(crate) fn real(options: &Options) -> Result<Injected, Error> {
 pub(crate) fn threads(options: &Options, path: &Path) -> Result<Arc<ThreadPool>, Error> {
     let queue = options.max_streams.saturating_mul(4).saturating_add(1024);
     let pool = ThreadPool::start(options.io_threads, queue).map_err(|error| Error::Io {
-        op: "start threads for",
+        op: "start the threads for",
         path: path.to_owned(),
         source: Arc::new(error),
     })?;

@@ -156,7 +156,7 @@ pub enum Error {
         what: String,
     },
     /// A file of the app's could not be read or written.
-    #[error("{op} {}: {source}", path.display())]
+    #[error("cannot {op} {}: {source}", path.display())]
     Io {
         /// What was tried.
         op: &'static str,
@@ -203,18 +203,8 @@ impl Error {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::StorageFull => "free disk space or trim, then try again",
-            Self::Storage(error) if matches!(error.as_ref(), StorageError::CorruptFile { .. }) => {
-                "restore the file that it names from a copy"
-            }
-            Self::Storage(error) if matches!(error.as_ref(), StorageError::NotALog { .. }) => {
-                "name the directory of a log"
-            }
-            Self::Storage(error) if matches!(error.as_ref(), StorageError::Locked { .. }) => {
-                "stop the process that has it open, or read it read-only"
-            }
-            Self::Storage(error) if matches!(error.as_ref(), StorageError::NewerVersion { .. }) => {
-                "open it with the version of tierlog that wrote it, or a newer one"
-            }
+            Self::Storage(error) => storage_advice(error),
+            Self::Io { source, .. } => io_advice(source),
             _ => match self.kind() {
                 ErrorKind::Retry => "try again",
                 ErrorKind::BackOff => "wait until there is room, then try again",
@@ -248,6 +238,42 @@ impl Error {
         Self::NotAppended {
             why: why.to_string().into(),
         }
+    }
+}
+
+fn storage_advice(error: &StorageError) -> &'static str {
+    match error {
+        StorageError::Io { source, .. } => io_advice(source),
+        StorageError::CorruptFile { .. } | StorageError::Corrupt(_) => {
+            "restore what is damaged from a copy"
+        }
+        StorageError::NotALog { .. } => {
+            "name the directory of a log, or for a new one a directory that is missing or empty"
+        }
+        StorageError::ForeignLog { .. } => "put the files of one log together, as in a copy of all",
+        StorageError::Locked { .. } => "stop the process that has it open, or read it read-only",
+        StorageError::NewerVersion { .. } => {
+            "open it with the version of tierlog that wrote it, or a newer one"
+        }
+        _ => "open the log again",
+    }
+}
+
+fn io_advice(source: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind as Io;
+    match source.kind() {
+        Io::PermissionDenied => "check who may read and write there",
+        Io::ReadOnlyFilesystem => {
+            "it can be read where it is, and written on a writable disk alone"
+        }
+        Io::NotADirectory | Io::NotFound => "check the path",
+        // EAGAIN, of a thread or a lock.
+        Io::WouldBlock => "allow the process more threads and memory",
+        _ => match source.raw_os_error() {
+            // ENFILE, EMFILE.
+            Some(23 | 24) => "allow the process more open files",
+            _ => "check the disk",
+        },
     }
 }
 
