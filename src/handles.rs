@@ -1,6 +1,6 @@
 //! What the public handles are made of.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tierlog_actors::{
     Error,
@@ -69,21 +69,38 @@ pub(crate) fn real(options: &Options) -> Result<Injected, Error> {
     Ok(Injected {
         disk: Arc::new(RealDisk),
         clock: Arc::new(SystemClock),
-        executor: threads(options, &options.data)?,
+        executor: threads(options)?,
         faults: Faults::default(),
     })
 }
 
-/// Threads for blocking work. Each stream has at most a write, a seal and a flush under way, and
-/// readers hold permits of their own, so that this queue never fills up.
-pub(crate) fn threads(options: &Options, path: &Path) -> Result<Arc<ThreadPool>, Error> {
-    let queue = options.max_streams.saturating_mul(4).saturating_add(1024);
-    let pool = ThreadPool::start(options.io_threads, options.compression_workers, queue).map_err(
-        |error| Error::Io {
-            op: "start threads for",
-            path: path.to_owned(),
-            source: Arc::new(error),
-        },
-    )?;
+/// Threads for blocking work.
+fn threads(options: &Options) -> Result<Arc<ThreadPool>, Error> {
+    let pool = ThreadPool::start(
+        options.io_threads,
+        options.compression_workers,
+        queue(options),
+    );
+    started(options, pool)
+}
+
+/// Threads for those who only read.
+pub(crate) fn threads_for_reading(options: &Options) -> Result<Arc<ThreadPool>, Error> {
+    let pool = ThreadPool::start_for_reading(options.io_threads, queue(options));
+    started(options, pool)
+}
+
+/// How many jobs may wait. Each stream has at most a write, a seal and a flush under way, and readers
+/// hold permits of their own, so that this many never do.
+fn queue(options: &Options) -> usize {
+    options.max_streams.saturating_mul(4).saturating_add(1024)
+}
+
+fn started(options: &Options, pool: std::io::Result<ThreadPool>) -> Result<Arc<ThreadPool>, Error> {
+    let pool = pool.map_err(|error| Error::Io {
+        op: "start the threads for",
+        path: options.data.clone(),
+        source: Arc::new(error),
+    })?;
     Ok(Arc::new(pool))
 }

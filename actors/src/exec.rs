@@ -46,9 +46,11 @@ pub trait Executor: Send + Sync + fmt::Debug + 'static {
 /// Real threads: one pool for writes and syncs, one for reads, one for compression.
 #[derive(Debug)]
 pub struct ThreadPool {
-    write: flume::Sender<Job>,
+    /// None for those who only read.
+    write: Option<flume::Sender<Job>>,
     read: flume::Sender<Job>,
-    compress: flume::Sender<Job>,
+    /// None for those who only read.
+    compress: Option<flume::Sender<Job>>,
 }
 
 impl ThreadPool {
@@ -59,37 +61,54 @@ impl ThreadPool {
     /// # Errors
     /// When the system refuses another thread.
     pub fn start(threads: usize, compressing: usize, queue: usize) -> std::io::Result<Self> {
-        let pool = |name: &str, count: usize| -> std::io::Result<flume::Sender<Job>> {
-            let (sender, receiver) = flume::bounded::<Job>(queue);
-            for index in 0..count.max(1) {
-                let receiver = receiver.clone();
-                thread::Builder::new()
-                    .name(format!("tierlog-{name}-{index}"))
-                    .spawn(move || {
-                        while let Ok(job) = receiver.recv() {
-                            // A job that panics must not take its thread with it; its completion is
-                            // dropped by the unwinding and tells the actor.
-                            let _ = catch_unwind(AssertUnwindSafe(job));
-                        }
-                    })?;
-            }
-            Ok(sender)
-        };
         Ok(Self {
             // Two more than may sync at once, so that a write never waits behind syncs alone.
-            write: pool("write", threads + 2)?,
-            read: pool("read", threads.min(4))?,
-            compress: pool("compress", compressing)?,
+            write: Some(start_threads("write", threads + 2, queue)?),
+            compress: Some(start_threads("compress", compressing, queue)?),
+            ..Self::start_for_reading(threads, queue)?
         })
     }
+
+    /// Starts those for reads alone: a write is refused.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_for_reading(threads: usize, queue: usize) -> std::io::Result<Self> {
+        Ok(Self {
+            write: None,
+            compress: None,
+            read: start_threads("read", threads.min(4), queue)?,
+        })
+    }
+}
+
+/// Threads that take from one queue; at least one.
+fn start_threads(name: &str, count: usize, queue: usize) -> std::io::Result<flume::Sender<Job>> {
+    let (sender, receiver) = flume::bounded::<Job>(queue);
+    for index in 0..count.max(1) {
+        let receiver = receiver.clone();
+        thread::Builder::new()
+            .name(format!("tierlog-{name}-{index}"))
+            .spawn(move || {
+                while let Ok(job) = receiver.recv() {
+                    // A job that panics must not take its thread with it; its completion is
+                    // dropped by the unwinding and tells the actor.
+                    let _ = catch_unwind(AssertUnwindSafe(job));
+                }
+            })?;
+    }
+    Ok(sender)
 }
 
 impl Executor for ThreadPool {
     fn submit(&self, work: Work, job: Job) -> Result<(), Job> {
         let pool = match work {
-            Work::Write => &self.write,
-            Work::Read => &self.read,
-            Work::Compress => &self.compress,
+            Work::Write => self.write.as_ref(),
+            Work::Read => Some(&self.read),
+            Work::Compress => self.compress.as_ref(),
+        };
+        let Some(pool) = pool else {
+            return Err(job);
         };
         pool.try_send(job).map_err(flume::TrySendError::into_inner)
     }
@@ -212,6 +231,16 @@ mod tests {
         assert_eq!(died.wait(), Err(JobDied));
         assert_eq!(run(&pool, Work::Write, &running, || 7).wait(), Ok(7));
         assert_eq!(running.count(), 0);
+    }
+
+    #[test]
+    fn a_pool_for_reading_refuses_a_write_at_once() {
+        let pool: Arc<dyn Executor> =
+            Arc::new(ThreadPool::start_for_reading(1, 4).expect("threads"));
+        let running = Running::default();
+        let refused = run(&pool, Work::Write, &running, || 7);
+        assert_eq!(refused.wait(), Err(JobDied));
+        assert_eq!(run(&pool, Work::Read, &running, || 7).wait(), Ok(7));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod flusher;
 mod kind;
 pub mod manifest;
 pub mod options;
+pub mod place;
 pub mod protocol;
 pub mod read;
 pub mod stream;

@@ -8,6 +8,7 @@
 
 pub mod executor;
 pub mod model;
+mod trouble;
 
 use std::{
     future::Future,
@@ -48,6 +49,8 @@ pub fn run(data: &[u8]) {
         models: Default::default(),
         time: Arc::new(Ticks::default()),
         faulty: false,
+        full: false,
+        executors: Vec::new(),
     };
     for _ in 0..MOST_OPS {
         if !world.life(&mut data) {
@@ -74,6 +77,10 @@ struct World {
     time: Arc<Ticks>,
     /// A fault was armed that may still strike: refusals and failures are no surprise.
     faulty: bool,
+    /// The disk may have no room left.
+    full: bool,
+    /// Those of the processes that were begun since the last one ended.
+    executors: Vec<Arc<Later>>,
 }
 
 /// How a life ended.
@@ -105,7 +112,11 @@ impl World {
         });
         // What is still queued, and every actor, ends with the runtime, as with a process.
         drop(runtime);
+        for executor in self.executors.drain(..) {
+            executor.forget();
+        }
         self.disk.set_capacity(None);
+        self.full = false;
         self.disk = match end {
             Some(End::PowerCut(seed)) => self.disk.power_cut(seed),
             Some(End::Closed | End::Killed) | None => self.disk.crash_process(),
@@ -123,11 +134,13 @@ impl World {
         settings
     }
 
-    fn injected(&self) -> Injected {
+    fn injected(&mut self) -> Injected {
+        let executor = Later::start();
+        self.executors.push(Arc::clone(&executor));
         Injected {
             disk: Arc::new(self.disk.clone()),
             clock: Arc::clone(&self.time) as Arc<dyn Clock>,
-            executor: Later::start(),
+            executor,
             faults: Faults::default(),
         }
     }
@@ -136,7 +149,8 @@ impl World {
         // A sync that was armed to fail may fail here; the fault is spent then, and a new process
         // opens the log.
         for _ in 0..64 {
-            match within(Supervisor::open_with(self.settings(), self.injected())).await {
+            let injected = self.injected();
+            match within(Supervisor::open_with(self.settings(), injected)).await {
                 Ok(supervisor) => match self.streams(&supervisor).await {
                     Ok(streams) => return (supervisor, streams),
                     Err(error) => assert!(self.faulty, "a stream did not open: {error}"),
@@ -273,7 +287,18 @@ impl Process<'_> {
             return self.refused(stream, ids);
         }
         let record = NewRecord::new(payload(ids.start, batch, 20));
-        let outcome = within(self.streams[stream].append_if(expected, record)).await;
+        let handle = self.streams[stream].clone();
+        let call = handle.append_if(expected, record);
+        tokio::pin!(call);
+        let outcome = match tokio::time::timeout(PATIENCE, &mut call).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                // On a full disk it waits for room, and goes on by itself once there is some.
+                assert!(self.world.full, "every wait ends");
+                self.make_room();
+                within(call).await
+            }
+        };
         if let Err(AppendError {
             error: Error::Conflict { next, .. },
             ..
@@ -324,15 +349,6 @@ impl Process<'_> {
         if times >= 0xf0 {
             tokio::time::sleep(Duration::from_millis(u64::from(times & 0x0f) * 10)).await;
         }
-    }
-
-    /// An error of a call that nothing should have disturbed.
-    fn excused(&self, error: &Error) {
-        let is_input = matches!(error, Error::InvalidInput { .. } | Error::WouldBlock { .. });
-        assert!(
-            self.world.faulty || is_input,
-            "nothing went wrong, and yet: {error}"
-        );
     }
 
     async fn flush(&mut self, stream: usize) {
@@ -395,18 +411,6 @@ impl Process<'_> {
         {
             let outcome = within(ticket).await;
             self.resolved(stream, ids, outcome);
-        }
-    }
-
-    /// Something fails from now on.
-    fn arm(&mut self, what: u8) {
-        self.world.faulty = true;
-        let disk = &self.world.disk;
-        match what % 4 {
-            0 => disk.fail_next_sync(|path| path.extension().is_some_and(|e| e == "tls")),
-            1 => disk.fail_next_sync(|path| path.extension().is_some_and(|e| e == "tlm")),
-            2 => disk.set_capacity(Some(disk.used() + u64::from(what / 4) * 1024)),
-            _ => disk.set_capacity(None),
         }
     }
 

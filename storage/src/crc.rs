@@ -4,11 +4,114 @@ use crc64fast_nvme::Digest;
 
 /// The CRC64-NVME of the parts, as if they stood behind one another.
 pub fn crc64(parts: &[&[u8]]) -> u64 {
-    let mut digest = Digest::new();
+    let mut crc = Crc64::new();
     for part in parts {
-        digest.write(part);
+        crc.write(part);
     }
-    digest.sum64()
+    crc.sum64()
+}
+
+/// A checksum under way.
+#[derive(Clone, Default)]
+pub(crate) struct Crc64(Digest);
+
+impl std::fmt::Debug for Crc64 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Crc64({:016x})", self.sum64())
+    }
+}
+
+impl Crc64 {
+    /// That of no bytes.
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds bytes.
+    #[inline]
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        #[cfg(test)]
+        summed::add(bytes.len());
+        self.0.write(bytes);
+    }
+
+    /// The checksum so far.
+    #[inline]
+    pub(crate) fn sum64(&self) -> u64 {
+        self.0.sum64()
+    }
+}
+
+/// The checksum of two stretches behind one another, from those of each and the length of the second.
+pub(crate) fn joined(first: u64, second: u64, second_len: u64) -> u64 {
+    moved(first, second_len) ^ second
+}
+
+/// The checksum of the second stretch, from that of the first and that of both.
+pub(crate) fn parted(first: u64, both: u64, second_len: u64) -> u64 {
+    moved(first, second_len) ^ both
+}
+
+/// What a checksum adds to one that goes on for `len` more bytes. As polynomials over one bit, the
+/// highest bit first: times `x^(8 len)`, modulo that of the checksum. All ones at the beginning and
+/// at the end cancel out.
+fn moved(mut crc: u64, mut len: u64) -> u64 {
+    let mut nth = 0;
+    while len > 0 {
+        if len & 1 == 1 {
+            crc = times(crc, MOVES[nth]);
+        }
+        len >>= 1;
+        nth += 1;
+    }
+    crc
+}
+
+/// `x^(8 * 2^n)` for each n.
+const MOVES: [u64; 64] = {
+    // x^8; the highest bit is x^0.
+    let mut moves = [1 << (63 - 8); 64];
+    let mut nth = 1;
+    while nth < 64 {
+        moves[nth] = times(moves[nth - 1], moves[nth - 1]);
+        nth += 1;
+    }
+    moves
+};
+
+const fn times(a: u64, mut b: u64) -> u64 {
+    /// The polynomial, its bits in the same order.
+    const NVME: u64 = 0x9A6C_9329_AC4B_C9B5;
+    let (mut product, mut bit) = (0, 1 << 63);
+    while bit != 0 {
+        if a & bit != 0 {
+            product ^= b;
+        }
+        b = if b & 1 == 1 { b >> 1 ^ NVME } else { b >> 1 };
+        bit >>= 1;
+    }
+    product
+}
+
+/// How many bytes this thread has put through a checksum: what work costs, without a clock.
+#[cfg(test)]
+pub(crate) mod summed {
+    use std::cell::Cell;
+
+    thread_local! {
+        static BYTES: Cell<u64> = const { Cell::new(0) };
+    }
+
+    pub(super) fn add(len: usize) {
+        BYTES.with(|bytes| bytes.set(bytes.get() + len as u64));
+    }
+
+    /// What `f` gives, and the bytes that it summed.
+    pub(crate) fn by<T>(f: impl FnOnce() -> T) -> (T, u64) {
+        let before = BYTES.get();
+        let out = f();
+        (out, BYTES.get() - before)
+    }
 }
 
 #[cfg(test)]
@@ -34,6 +137,15 @@ mod tests {
         fn parts_count_as_one(bytes in prop::collection::vec(any::<u8>(), 0..600), cut in any::<prop::sample::Index>()) {
             let (head, tail) = bytes.split_at(cut.index(bytes.len() + 1));
             prop_assert_eq!(crc64(&[head, tail]), crc64(&[&bytes]));
+        }
+
+        #[test]
+        fn stretches_are_joined_and_parted_without_their_bytes(
+            a in prop::collection::vec(any::<u8>(), 0..300), b in prop::collection::vec(any::<u8>(), 0..5_000),
+        ) {
+            let (first, second, both) = (crc64(&[&a]), crc64(&[&b]), crc64(&[&a, &b]));
+            prop_assert_eq!(joined(first, second, b.len() as u64), both);
+            prop_assert_eq!(parted(first, both, b.len() as u64), second);
         }
 
         #[test]

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tierlog_storage::{
     Damage, Offset, StorageError, StreamId,
     segment::{
-        Block, BlockError, Footer, FooterError, HEADER_LEN, SparseIndex, block::next_good,
+        Block, BlockError, Footer, FooterError, HEADER_LEN, Search, SparseIndex, block::next_good,
         block::read_block, header::SEGMENT_VERSION,
     },
 };
@@ -389,6 +389,7 @@ fn index_of_frames(order: &Order, open: &OpenFile) -> Result<SparseIndex, Storag
     let (file, salt, end_byte) = (open.file(), segment.salt, segment.end_byte());
     let mut index = SparseIndex::default();
     let mut spot = Spot::first(segment);
+    let mut search = Search::new(file, salt, spot.pos, end_byte);
     while spot.pos < end_byte && spot.offset < segment.end() {
         match read_block(file, salt, spot.pos, end_byte, spot.offset, WANT) {
             Ok(block) => {
@@ -399,17 +400,15 @@ fn index_of_frames(order: &Order, open: &OpenFile) -> Result<SparseIndex, Storag
                 }
                 spot = Spot::behind(&block);
             }
-            Err(BlockError::Bad { .. }) => {
-                match next_good(file, salt, spot.pos, end_byte, spot.offset)? {
-                    Some((pos, head)) if (pos, head.base) != (spot.pos, spot.offset) => {
-                        spot = Spot {
-                            pos,
-                            offset: head.base,
-                        };
-                    }
-                    _ => break,
+            Err(BlockError::Bad { .. }) => match search.next_good(spot.pos, spot.offset)? {
+                Some((pos, head)) if (pos, head.base) != (spot.pos, spot.offset) => {
+                    spot = Spot {
+                        pos,
+                        offset: head.base,
+                    };
                 }
-            }
+                _ => break,
+            },
             Err(BlockError::Disk(error)) => return Err(error),
         }
     }

@@ -14,6 +14,7 @@ use crate::{
     error::Error,
     exec::{Running, Work, run},
     options::Options,
+    place,
     protocol::supervisor::{KnownStream, ListStreams, OpenStream, Shutdown, ShutdownReport},
     stream::shared::StreamShared,
 };
@@ -33,7 +34,8 @@ pub struct SupervisorHandle {
 ///
 /// # Errors
 /// Whatever keeps the directory from being opened as a log.
-pub async fn start(options: Options, injected: Injected) -> Result<SupervisorHandle, Error> {
+pub async fn start(mut options: Options, injected: Injected) -> Result<SupervisorHandle, Error> {
+    options.data = place::resolve(&injected.disk, &injected.executor, options.data).await?;
     let log = generation::context(options, injected);
     let running = Running::default();
     let opened = {

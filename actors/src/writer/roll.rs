@@ -11,7 +11,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{active::Active, actor::WriterActor, policy::FIRST_STEP};
+use super::{active::Active, actor::WriterActor, policy::FIRST_STEP, queue::Queued};
 use crate::{
     context::{Counters, backoff},
     error::Error,
@@ -239,7 +239,14 @@ impl WriterActor {
         }
         match &self.active {
             None => !self.queue.is_empty() || self.blocked.is_some(),
-            Some(active) => active.is_half_full() || self.blocked == Some(Kind::Admission),
+            Some(active) => {
+                // A large record may find no place long before the segment is half full, and
+                // nothing but the next segment would ever give it one.
+                let homeless = |frame: &Queued| !active.fits(frame.builder.len() as u64);
+                active.is_half_full()
+                    || self.queue.front().is_some_and(homeless)
+                    || self.blocked == Some(Kind::Admission)
+            }
         }
     }
 

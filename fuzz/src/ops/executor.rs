@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use tierlog::testing::{Executor, Work};
@@ -52,9 +52,20 @@ impl Later {
         }
     }
 
+    /// Its process is gone, and so is what it had not done. A job holds the log, the log holds its
+    /// executor and that the job: without this, none of them would ever be freed.
+    pub fn forget(&self) {
+        let jobs = std::mem::take(&mut *self.jobs());
+        drop(jobs);
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, Vec<Job>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Of those that wait, one that a free thread might take: one of the oldest few.
     fn next(&self) -> Option<Job> {
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jobs = self.jobs();
         let within = jobs.len().min(4);
         (within > 0).then(|| jobs.remove(fastrand::usize(..within)))
     }
@@ -62,7 +73,7 @@ impl Later {
 
 impl Executor for Later {
     fn submit(&self, _: Work, job: Job) -> Result<(), Job> {
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jobs = self.jobs();
         if jobs.len() == MOST {
             return Err(job);
         }

@@ -56,7 +56,11 @@ use super::{
     Seq,
     wire::{Reader, Wire},
 };
-use crate::{crc::crc64, error::StorageError, ids::LogId};
+use crate::{
+    crc::{Crc64, crc64},
+    error::StorageError,
+    ids::LogId,
+};
 
 /// The version of manifest files and of `CURRENT` that is written, and the newest that is read.
 pub const MANIFEST_VERSION: u16 = 1;
@@ -109,6 +113,12 @@ pub enum HeadFault {
     /// The checksum does not match.
     #[error("its checksum does not match")]
     Crc,
+    /// The checksum does not match, and the version is one that this program does not know. It may
+    /// be damaged there and nowhere else: versions keep the place of the checksum.
+    #[error(
+        "its checksum does not match, and it says version {0}, where this program knows {MANIFEST_VERSION}"
+    )]
+    CrcOfVersion(u16),
     /// Intact, but of a version that this program does not know.
     #[error("it is of version {0}")]
     Newer(u16),
@@ -184,9 +194,6 @@ pub(super) fn open_prefix(bytes: &[u8], magic: [u8; 8]) -> Result<(u32, Reader<'
     if reader.array() != Some(magic) {
         return Err(HeadFault::Magic);
     }
-    if crc != crc64(&[body]).to_le_bytes() {
-        return Err(HeadFault::Crc);
-    }
     let mut prefix = || {
         Some((
             u16::take(&mut reader)?,
@@ -195,6 +202,12 @@ pub(super) fn open_prefix(bytes: &[u8], magic: [u8; 8]) -> Result<(u32, Reader<'
         ))
     };
     let (version, len, flags) = prefix().ok_or(HeadFault::Cut)?;
+    if crc != crc64(&[body]).to_le_bytes() {
+        return Err(match version {
+            0..=MANIFEST_VERSION => HeadFault::Crc,
+            newer => HeadFault::CrcOfVersion(newer),
+        });
+    }
     match version {
         0 => return Err(HeadFault::Invalid("version 0")),
         MANIFEST_VERSION => {}
@@ -317,7 +330,7 @@ pub struct ChunkTrailer {
 impl ChunkTrailer {
     /// The trailer as it stands in the file, and its checksum. `digest` has seen the salt and the
     /// used bytes of the chunk.
-    pub(super) fn encode(&self, mut digest: crc64fast_nvme::Digest) -> ([u8; CHUNK_TRAILER], u64) {
+    pub(super) fn encode(&self, mut digest: Crc64) -> ([u8; CHUNK_TRAILER], u64) {
         let mut out = Vec::with_capacity(CHUNK_TRAILER);
         out.extend_from_slice(&TRAILER_MAGIC);
         self.commits.put(&mut out);

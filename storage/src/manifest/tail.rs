@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use crc64fast_nvme::Digest;
-
 use super::{
     Seq,
     chunk::{CHUNK_HEADER, CHUNK_TRAILER, ChunkHeader, ChunkTrailer, FIRST_CHUNK, FileHeader},
 };
+use crate::crc::Crc64;
 
 /// The end of a manifest file. A copy of it is advanced while a write is prepared and takes the
 /// place of the original once the write is durable.
@@ -17,7 +16,7 @@ pub(super) struct Tail {
     index: u64,
     used: usize,
     commits: u32,
-    digest: Digest,
+    digest: Crc64,
 }
 
 impl fmt::Debug for Tail {
@@ -41,7 +40,7 @@ impl Tail {
             index: 0,
             used: 0,
             commits: 0,
-            digest: Digest::new(),
+            digest: Crc64::new(),
         };
         tail.begin_chunk(header.first.next(), 0, out);
         tail
@@ -101,7 +100,7 @@ impl Tail {
         let FileHeader {
             log, number, salt, ..
         } = self.header;
-        self.digest = Digest::new();
+        self.digest = Crc64::new();
         self.digest.write(&salt.to_le_bytes());
         (self.used, self.commits) = (0, 0);
         let header = ChunkHeader {

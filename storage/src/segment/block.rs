@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{
     file::Latched,
     frame::{FRAME_HEAD, FrameFault, FrameHead, check_frame, check_head},
-    resync::{self, Found, Wanted},
+    resync::{Found, Resync, Wanted},
 };
 use crate::{
     Offset,
@@ -157,13 +157,37 @@ fn read_more(file: &Latched, pos: u64, have: Vec<u8>, len: usize) -> Result<Vec<
     Ok(buf)
 }
 
-/// The next good frame behind a bad one: where it lies and what its head says.
-///
-/// `from` is where the bad frame begins and `at_least` the offset that it ought to begin with. The
-/// frame found may lie at `from` itself, if a good one is there that begins with a later offset;
-/// one that lies behind has a base beyond `at_least`, which the bad frame holds, and no more beyond
-/// than fits between. Its checksum was checked. See the module `resync` for what can be mistaken
-/// for a frame.
+/// Looks for good frames behind bad ones. What it costs for all of them together is linear in the
+/// length of the segment, whatever the damaged bytes are.
+#[derive(Debug)]
+pub struct Search<'a>(Resync<'a>);
+
+impl<'a> Search<'a> {
+    /// A search from `begin` up to `end_byte`.
+    pub fn new(file: &'a Latched, salt: u64, begin: u64, end_byte: u64) -> Self {
+        Self(Resync::new(file, salt, begin, end_byte))
+    }
+
+    /// The next good frame behind a bad one: where it lies and what its head says.
+    ///
+    /// `from` is where the bad frame begins, never before that of the last call, and `at_least` the
+    /// offset that it ought to begin with. The frame found may lie at `from` itself, if a good one is
+    /// there that begins with a later offset; one that lies behind has a base beyond `at_least`, which
+    /// the bad frame holds, and no more beyond than fits between. Its checksum was checked. See the
+    /// module `resync` for what can be mistaken for a frame.
+    pub fn next_good(&mut self, from: u64, at_least: Offset) -> Result<Option<(u64, FrameHead)>> {
+        let wanted = Wanted {
+            from,
+            expected: Some(at_least),
+        };
+        Ok(match self.0.find(&wanted)? {
+            Found::Frame(at, head) => Some((at, head)),
+            Found::Nothing { .. } => None,
+        })
+    }
+}
+
+/// As [`Search::next_good`], for one bad frame.
 pub fn next_good(
     file: &Latched,
     salt: u64,
@@ -171,13 +195,5 @@ pub fn next_good(
     end_byte: u64,
     at_least: Offset,
 ) -> Result<Option<(u64, FrameHead)>> {
-    let wanted = Wanted {
-        salt,
-        from,
-        expected: Some(at_least),
-    };
-    Ok(match resync::find(file, end_byte, &wanted)? {
-        Found::Frame(at, head) => Some((at, head)),
-        Found::Nothing { .. } => None,
-    })
+    Search::new(file, salt, from, end_byte).next_good(from, at_least)
 }

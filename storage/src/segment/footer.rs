@@ -31,18 +31,20 @@
 
 use std::io;
 
-use crc64fast_nvme::Digest as Crc;
-
 use super::{
     header::{HEADER_LEN, SEGMENT_VERSION},
     index::{INDEX_ENTRY, INDEX_EVERY, IndexEntry, SparseIndex},
 };
-use crate::{LogId, Offset, SegmentNo, crc::crc64, disk::DiskFile};
+use crate::{
+    LogId, Offset, SegmentNo,
+    crc::{Crc64, crc64},
+    disk::DiskFile,
+};
 
 /// The bytes of the trailer.
 pub const TRAILER_LEN: usize = 128;
 
-pub(super) const MAGIC: [u8; 8] = *b"TLSEALD1";
+const MAGIC: [u8; 8] = *b"TLSEALD1";
 
 /// The least distance of two index entries that is read.
 const INDEX_SPACING: u64 = 4096;
@@ -75,12 +77,12 @@ const _: () = {
 
 /// The CRC64 over the checksums of a segment, in order.
 #[derive(Clone)]
-pub struct Digest(Crc);
+pub struct Digest(Crc64);
 
 impl Digest {
     /// Begins with the checksum field of the segment's header.
     pub fn new(header_crc: u64) -> Self {
-        let mut digest = Self(Crc::new());
+        let mut digest = Self(Crc64::new());
         digest.push(header_crc);
         digest
     }
@@ -216,6 +218,30 @@ impl Footer {
         let mut bytes = vec![0; entries * INDEX_ENTRY + TRAILER_LEN];
         read_exactly(file, &mut bytes, data_end)?;
         Self::decode(&bytes, salt)
+    }
+
+    /// The footer with which `bytes` begin, whatever follows it; they begin at `data_end`.
+    ///
+    /// Where its trailer stands is not known, and each entry of its index may look like one: the index
+    /// is put through the checksum once for all of them.
+    pub(super) fn leading(bytes: &[u8], data_end: u64, salt: u64) -> Option<Self> {
+        let mut crc = Crc64::new();
+        crc.write(&salt.to_le_bytes());
+        for at in (0..).step_by(INDEX_ENTRY) {
+            let trailer: &[u8; TRAILER_LEN] = bytes.get(at..)?.first_chunk()?;
+            if trailer.starts_with(&MAGIC) {
+                let mut whole = crc.clone();
+                whole.write(&trailer[..AT_CRC]);
+                if whole.sum64() == number(trailer, AT_CRC)
+                    && let Ok(footer) = Self::decode(&bytes[..at + TRAILER_LEN], salt)
+                    && footer.data_end == data_end
+                {
+                    return Some(footer);
+                }
+            }
+            crc.write(&trailer[..INDEX_ENTRY]);
+        }
+        None
     }
 
     /// Reads a footer from its bytes: the index and the trailer, nothing before or behind.

@@ -19,11 +19,9 @@
 //! - Flag bit 0, ATTRS: every record has an attrs byte. Other flags and the two reserved bytes are
 //!   zero in version 1.
 
-use bytes::Bytes;
-use crc64fast_nvme::Digest as Crc;
-
 use super::records::{Cursor, Records};
-use crate::Offset;
+use crate::{Offset, crc::Crc64};
+use bytes::Bytes;
 
 pub use super::{
     builder::FrameBuilder,
@@ -48,8 +46,8 @@ pub(super) const MARKER: [u8; 4] = *b"TLFR";
 pub(super) const FLAG_ATTRS: u16 = 1;
 
 const AT_BODY_LEN: usize = 4;
-const AT_CRC: usize = 8;
-const AT_BASE: usize = 16;
+pub(super) const AT_CRC: usize = 8;
+pub(super) const AT_BASE: usize = 16;
 const AT_COUNT: usize = 24;
 const AT_FLAGS: usize = 28;
 const AT_RESERVED: usize = 30;
@@ -193,8 +191,8 @@ pub(super) fn frame_crc(frame: &[u8], salt: u64) -> u64 {
 }
 
 /// The CRC so far of a frame of which only the start is at hand, head included.
-pub(super) fn begun_crc(start: &[u8], salt: u64) -> Crc {
-    let mut crc = Crc::new();
+pub(super) fn begun_crc(start: &[u8], salt: u64) -> Crc64 {
+    let mut crc = Crc64::new();
     crc.write(&salt.to_le_bytes());
     crc.write(&start[..AT_CRC]);
     crc.write(&start[AT_BASE..]);

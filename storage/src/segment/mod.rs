@@ -25,9 +25,10 @@ pub mod record;
 pub mod records;
 mod resync;
 pub mod scan;
+mod sums;
 mod window;
 
-pub use block::{Block, BlockError, next_good, read_block};
+pub use block::{Block, BlockError, Search, next_good, read_block};
 pub use builder::FrameBuilder;
 pub use file::{Latched, create_segment};
 pub use first_use::{Span, first_use};

@@ -8,12 +8,12 @@ use bytes::Bytes;
 
 use super::{
     file::Latched,
-    footer::{self, Footer, FooterError, TRAILER_LEN},
+    footer::{Footer, FooterError, TRAILER_LEN},
     frame::{FRAME_HEAD, FrameFault, FrameHead, check_frame, check_head},
     header::{HEADER_LEN, HeaderError, SEGMENT_VERSION, SegmentHeader},
     index::{INDEX_ENTRY, INDEX_EVERY},
     records::RecordsRef,
-    resync::{self, Found, Wanted},
+    resync::{Found, Resync, Wanted},
     window::{WINDOW, Window},
 };
 use crate::{
@@ -165,9 +165,8 @@ pub(super) fn foreign(header: &SegmentHeader, expect: &ScanExpect) -> Option<Str
 /// A walk over the good frames of a stretch of a segment, over damage too.
 #[derive(Debug)]
 pub(crate) struct FrameWalk<'a> {
-    file: &'a Latched,
     salt: u64,
-    window: Window<'a>,
+    resync: Resync<'a>,
     pos: u64,
     /// The offset with which the next frame has to begin, where that is known.
     expected: Option<Offset>,
@@ -191,9 +190,8 @@ impl<'a> FrameWalk<'a> {
         expected: Option<Offset>,
     ) -> Self {
         Self {
-            file,
             salt,
-            window: Window::new(file, end),
+            resync: Resync::new(file, salt, pos, end),
             pos,
             expected,
             last: Bytes::new(),
@@ -220,27 +218,32 @@ impl<'a> FrameWalk<'a> {
     }
 
     fn frame_here(&mut self) -> Result<Result<(FrameHead, Bytes), FrameFault>> {
-        let bytes = self.window.at(self.pos, FRAME_HEAD)?;
+        self.resync.pass(self.pos);
+        let bytes = self.resync.window.at(self.pos, FRAME_HEAD)?;
         let head = match check_head(&bytes) {
             Ok(head) => head,
             Err(fault) => return Ok(Err(fault)),
         };
         let total = head.total_len();
         // A great length is believed, and room made for it, once the checksum says so too.
-        if total > WINDOW && !resync::is_whole(&self.window, self.pos, &bytes, &head, self.salt)? {
+        let doubtful = total > WINDOW || !self.resync.affords(self.pos, total);
+        if doubtful && !self.resync.is_whole(self.pos, &bytes, &head)? {
             return Ok(Err(FrameFault::Crc));
         }
-        let bytes = self.window.at(self.pos, total)?;
-        Ok(check_frame(&bytes, self.salt).map(|head| (head, bytes.slice(..head.total_len()))))
+        let bytes = self.resync.window.at(self.pos, total)?;
+        let checked = check_frame(&bytes, self.salt);
+        if checked.is_err() {
+            self.resync.spend(total);
+        }
+        Ok(checked.map(|head| (head, bytes.slice(..head.total_len()))))
     }
 
     fn resync(&mut self) -> Result<Option<(FrameHead, Bytes)>> {
         let wanted = Wanted {
-            salt: self.salt,
             from: self.pos,
             expected: self.expected,
         };
-        match resync::find(self.file, self.window.end(), &wanted)? {
+        match self.resync.find(&wanted)? {
             Found::Frame(at, _) => self.pos = at,
             Found::Nothing { nonzero } => {
                 self.nonzero_after = nonzero;
@@ -319,18 +322,7 @@ fn footer_behind(file: &Latched, len: u64, data_end: u64, salt: u64) -> Result<O
     let mut window = Window::new(file, len);
     let bytes = window.at(data_end, most)?;
     let bytes = &bytes[..most.min(bytes.len())];
-    for trailer in (0..bytes.len()).step_by(INDEX_ENTRY) {
-        let Some(candidate) = bytes.get(..trailer + TRAILER_LEN) else {
-            break;
-        };
-        if candidate[trailer..].starts_with(&footer::MAGIC)
-            && let Ok(footer) = Footer::decode(candidate, salt)
-            && footer.data_end == data_end
-        {
-            return Ok(Some(footer));
-        }
-    }
-    Ok(None)
+    Ok(Footer::leading(bytes, data_end, salt))
 }
 
 fn any_nonzero(file: &Latched, mut pos: u64, len: u64) -> Result<bool> {

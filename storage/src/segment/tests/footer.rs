@@ -252,3 +252,33 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn trailers_that_are_made_up_cost_one_pass_over_the_index() {
+    let trailer = |entries: usize| {
+        let mut trailer = *some_footer().encode(SALT).last_chunk::<128>().unwrap();
+        trailer[56..64].copy_from_slice(&(1u64 << 40).to_le_bytes());
+        trailer[64..72].copy_from_slice(&(entries as u64).to_le_bytes());
+        trailer
+    };
+    let mut bytes = Vec::new();
+    for nth in 0..400 {
+        bytes.truncate(nth * 120);
+        bytes.extend_from_slice(&trailer(nth * 5));
+    }
+    let (found, summed) = crate::crc::summed::by(|| Footer::leading(&bytes, 1 << 40, SALT));
+    assert_eq!(found, None);
+    assert!(summed <= 3 * bytes.len() as u64, "{summed}");
+}
+
+#[test]
+fn a_footer_is_told_from_what_follows_it() {
+    let mut bytes = some_footer().encode(SALT);
+    for behind in [0, 8, 4096] {
+        bytes.resize(bytes.len() + behind, 0xee);
+        let found = Footer::leading(&bytes, 128 + 80_000, SALT);
+        assert_eq!(found, Some(some_footer()));
+        assert_eq!(Footer::leading(&bytes, 128 + 80_008, SALT), None);
+        assert_eq!(Footer::leading(&bytes, 128 + 80_000, SALT + 1), None);
+    }
+}

@@ -3,6 +3,7 @@
 mod block;
 mod first_use;
 mod footer;
+mod forged;
 mod frame;
 mod header;
 mod hostile;
