@@ -305,7 +305,9 @@ impl WriterActor {
         let stalls = since.into_iter().flatten().map(|at| at + stall);
         let flush = match self.when_to_flush() {
             When::At(at) => Some(at),
-            When::Now | When::Never => None,
+            // It fell due since `start_flush` looked at the clock.
+            When::Now => Some(Instant::now()),
+            When::Never => None,
         };
         let others = [
             flush,
