@@ -11,6 +11,7 @@ mod folder;
 mod kill9;
 mod model;
 mod open_errors;
+mod policies;
 mod power;
 mod repairs;
 mod runtimes;

@@ -300,7 +300,9 @@ impl WriterActor {
         let stalls = self.waiting_since().map(|at| at + stall);
         let flush = match self.when_to_flush() {
             When::At(at) => Some(at),
-            When::Now | When::Never => None,
+            // It fell due since `start_flush` looked at the clock.
+            When::Now => Some(Instant::now()),
+            When::Never => None,
         };
         let others = [
             flush,
