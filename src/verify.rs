@@ -74,6 +74,12 @@ pub(crate) async fn verify(
         report.damage.extend(chain.finish(durable));
         report.streams += 1;
     }
+    let damage = report.damage.len() as u64;
+    attached
+        .context()
+        .meters
+        .damage_in_verifying
+        .increment(damage);
     Ok(report)
 }
 
