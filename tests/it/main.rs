@@ -10,6 +10,7 @@ mod faults;
 mod folder;
 mod kill9;
 mod model;
+mod observed;
 mod open_errors;
 mod policies;
 mod power;

@@ -16,6 +16,7 @@ use super::{blocks::Blocks, files::Files, follow::Follower, view::View};
 use crate::{
     error::Error,
     exec::{Completion, Executor, Running, Work, run},
+    meters::{ReadMeters, Share},
     options::ReadMode,
     stream::shared::StreamShared,
 };
@@ -62,6 +63,10 @@ pub struct ReadContext {
     pub blocks: Blocks,
     /// How sealed segments are read.
     pub mode: ReadMode,
+    /// What is measured.
+    pub meters: ReadMeters,
+    /// Bytes of checked blocks, as they are shown.
+    block_bytes: Share,
     /// Counts the reading jobs that run.
     pub running: Running,
     /// One permit a job. The queue of the executor is bounded and refuses what does not fit;
@@ -83,10 +88,13 @@ impl ReadContext {
         executor: Arc<dyn Executor>,
         limits: &ReadLimits,
     ) -> Arc<Self> {
+        let meters = ReadMeters::new();
         Arc::new(Self {
             disk,
             layout,
             executor,
+            block_bytes: Share::of(&meters.block_bytes),
+            meters,
             files: Files::new(limits.descriptors),
             blocks: Blocks::new(limits.cache),
             mode: limits.mode,
@@ -115,6 +123,12 @@ impl ReadContext {
     pub fn forget(&self, stream: StreamId, gone: &[SegmentNo]) {
         self.files.forget(stream, gone);
         self.blocks.forget(stream, gone);
+        self.show_blocks();
+    }
+
+    /// Shows what the checked blocks take by now.
+    pub(super) fn show_blocks(&self) {
+        self.block_bytes.set(self.blocks.used());
     }
 
     /// Reads again what somebody else's log says of itself. Where that fails, what is known stays.
