@@ -67,6 +67,12 @@ pub(crate) async fn verify(
         });
         report.add(found.await?);
     }
+    let damage = report.damage.len() as u64;
+    attached
+        .context()
+        .meters
+        .damage_in_verifying
+        .increment(damage);
     Ok(report)
 }
 

@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::Serialize;
@@ -13,7 +13,9 @@ use tierlog_storage::{
     Epoch, LogId,
     claims::ClaimsFile,
     disk::{Disk, DiskLock, Progress, WatchedDisk},
+    error::StorageError,
     layout::Layout,
+    segment::Latched,
 };
 use tokio::time::timeout;
 
@@ -26,6 +28,7 @@ use crate::{
     fault::Faults,
     flusher::FlusherHandle,
     manifest::ManifestHandle,
+    meters::Meters,
     options::Options,
     read::ReadContext,
     stream::{budget::Budget, tail::TailBudget},
@@ -48,6 +51,8 @@ pub struct LogContext {
     pub faults: Faults,
     /// What was done so far.
     pub counters: Counters,
+    /// What is measured.
+    pub meters: Meters,
     /// What readers share.
     pub readers: Arc<ReadContext>,
     /// What accepted records of all streams hold.
@@ -85,6 +90,17 @@ pub struct Generation {
 }
 
 impl LogContext {
+    /// Makes a segment durable. Blocks.
+    ///
+    /// # Errors
+    /// As the disk; what is durable is unknown then.
+    pub fn sync(&self, file: &Latched) -> Result<(), StorageError> {
+        let begun = Instant::now();
+        file.sync()?;
+        self.meters.fsync_seconds.record(begun.elapsed());
+        Ok(())
+    }
+
     /// Runs blocking work for an actor, counted in `running`.
     pub fn write_job<T: Send + 'static>(
         &self,

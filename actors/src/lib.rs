@@ -14,6 +14,7 @@ pub mod fault;
 pub mod flusher;
 mod kind;
 pub mod manifest;
+pub mod meters;
 pub mod options;
 pub mod place;
 pub mod protocol;

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::{
     admission::{Demand, Verdict, decide},
     handle::CoordinatorHandle,
-    ledger::Ledger,
+    ledger::{Hot, Ledger},
     moves::Mover,
     table::{Id, Table},
     tasks::{self, Effect, Tasks},
@@ -26,6 +26,7 @@ use crate::{
     exec::Running,
     kind::Kind,
     manifest::{Ended, ManifestHandle},
+    meters::Share,
     protocol::{
         Reply,
         coordinator::{Admit, AdmitError, Attach, Changed, Hydrate, Rollover, Trim},
@@ -34,18 +35,21 @@ use crate::{
     writer::WriterHandle,
 };
 
-/// Starts it. `hot_bytes` is what segments on disk hold already.
+/// Starts it. `on_disk` is what segments hold already.
 pub fn spawn(
     log: Arc<LogContext>,
     mover: Mover,
     table: Table,
-    hot_bytes: u64,
+    on_disk: Hot,
 ) -> (CoordinatorHandle, Ended<CoordinatorActor>) {
     let capacity = log.options.coordinator_queue;
-    let ledger = Ledger::new(hot_bytes, log.options.hot_budget);
+    let ledger = Ledger::new(on_disk, log.options.hot_budget, &log.meters);
     let drained = Arc::new(Bell::default());
     let actor = CoordinatorActor {
         most_tasks: log.options.max_streams * 2 + 64,
+        waiting: Share::of(&log.meters.coordinator_queue),
+        warm_bytes: Share::of(&log.meters.warm_bytes),
+        warm_segments: Share::of(&log.meters.warm_segments),
         log,
         tasks: mover.tasks.clone(),
         mover,
@@ -87,6 +91,10 @@ pub struct CoordinatorActor {
     pub(super) wanting: HashMap<StreamId, WriterHandle>,
     pub(super) under_way: FuturesUnordered<BoxFuture<'static, Effect>>,
     most_tasks: usize,
+    /// Messages in the mailbox.
+    waiting: Share,
+    warm_bytes: Share,
+    warm_segments: Share,
     drained: Arc<Bell>,
     /// A folder could not be synced: nothing here is certain any more.
     broken: Option<Error>,
@@ -116,11 +124,14 @@ impl CoordinatorActor {
             }
             Effect::Gone(stream, gone) => {
                 let size = self.log.options.segment_size;
-                let freed = gone.into_iter().map(|(no, bytes)| {
+                let mut freed = Hot::default();
+                for (no, bytes) in gone {
                     let known = self.table.remove(&(stream, no));
-                    known.map_or(bytes, |known| known.hot_bytes(size))
-                });
-                let freed = freed.sum();
+                    let bytes = known.map_or(bytes, |known| known.hot_bytes(size));
+                    freed.bytes += bytes;
+                    // What was blank has given its place back by itself.
+                    freed.segments += u64::from(bytes > 0);
+                }
                 self.freed(freed);
             }
             Effect::Moved(id, moved) => self.moved(id, moved),
@@ -130,12 +141,12 @@ impl CoordinatorActor {
             Effect::Broken(error) => self.broken = Some(error),
         }
         self.stirred = true;
-        metrics::gauge!("tierlog_hot_bytes").set(self.ledger.used() as f64);
-        metrics::gauge!("tierlog_warm_bytes").set(self.table.warm_bytes() as f64);
+        self.warm_bytes.set(self.table.warm_bytes());
+        self.warm_segments.set(self.table.warm_segments());
     }
 
-    pub(super) fn freed(&mut self, bytes: u64) {
-        self.ledger.release(bytes);
+    pub(super) fn freed(&mut self, freed: Hot) {
+        self.ledger.release(freed);
         self.nudge_all();
     }
 
@@ -160,6 +171,7 @@ impl CoordinatorActor {
                     self.take_effect(effect);
                 }
                 signal = mailbox.recv(), if takes_more => {
+                    self.waiting.set_len(mailbox.len());
                     self.drained.ring();
                     return Ok(signal);
                 }

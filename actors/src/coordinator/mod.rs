@@ -15,7 +15,7 @@ mod tiers;
 
 pub use actor::spawn;
 pub use handle::CoordinatorHandle;
-pub use ledger::Ledger;
+pub use ledger::{Hot, Ledger};
 pub use moves::Mover;
 pub use table::Table;
 pub use tasks::Tasks;

@@ -9,7 +9,7 @@
 //! A crash between two steps leaves a file that the manifest does not name, which the next open
 //! removes, or one that it has dropped, which the next open removes as well.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use tierlog_storage::{
     LogId, StorageError,
@@ -144,8 +144,16 @@ fn facts_of(status: &SegmentStatus) -> SealedFacts {
 /// Compresses a segment.
 pub async fn warm(mover: Mover, subject: Subject) -> Effect {
     let finish = subject.known.facts().is_none();
+    let begun = Instant::now();
     let moved = match try_warm(&mover, &subject, finish).await {
         Ok(made) => {
+            let took = begun.elapsed();
+            mover.tasks.log.meters.compress_seconds.record(took);
+            tracing::debug!(
+                target: "tierlog::coordinator", stream = %subject.id.0, segment = %subject.id.1,
+                bytes = made.facts.file_len, compressed = made.copy.file_len, ?took,
+                "a segment is compressed"
+            );
             let copies = Copies {
                 hot: true,
                 warm: Some(made.copy),
@@ -210,6 +218,10 @@ pub async fn drop_hot(mover: Mover, subject: Subject) -> Effect {
                 let log = &mover.tasks.log;
                 log.faults.at("coordinator.after_move").await;
                 log.readers.moved(stream, &[segment]);
+                tracing::debug!(
+                    target: "tierlog::coordinator", %stream, %segment,
+                    "a segment is there as a compressed file alone"
+                );
                 remove(&mover, log.layout.segment(stream, segment)).await;
                 Moved::HotDropped
             }
@@ -266,6 +278,7 @@ pub async fn hydrate(mover: Mover, subject: Subject, guard: AdmissionGuard) -> E
     };
     let log = Arc::clone(&mover.tasks.log);
     log.faults.at("coordinator.before_move").await;
+    let begun = Instant::now();
     let identity = subject.identity(mover.log);
     if let Err(fault) = mover.compressor.restore(identity, copy).await {
         return Effect::Moved(subject.id, Moved::Failed(MoveFault::Warm(fault)));
@@ -279,6 +292,12 @@ pub async fn hydrate(mover: Mover, subject: Subject, guard: AdmissionGuard) -> E
             };
             subject.show(&facts, copies);
             guard.keep();
+            let took = begun.elapsed();
+            log.meters.hydrate_seconds.record(took);
+            tracing::debug!(
+                target: "tierlog::coordinator", %stream, %segment, ?took,
+                "a segment file is made again"
+            );
             Moved::Hydrated
         }
         Err(fault) => {

@@ -84,6 +84,7 @@ impl Known {
 pub struct Table {
     segments: BTreeMap<Id, Known>,
     warm_bytes: u64,
+    warm_segments: u64,
 }
 
 impl Table {
@@ -107,16 +108,16 @@ impl Table {
 
     /// Adds one, or replaces it.
     pub fn put(&mut self, id: Id, known: Known) {
-        self.warm_bytes += known.warm_bytes();
+        self.count(&known);
         if let Some(before) = self.segments.insert(id, known) {
-            self.warm_bytes -= before.warm_bytes();
+            self.discount(&before);
         }
     }
 
     /// Forgets one; gives what was known.
     pub fn remove(&mut self, id: &Id) -> Option<Known> {
         let known = self.segments.remove(id)?;
-        self.warm_bytes -= known.warm_bytes();
+        self.discount(&known);
         Some(known)
     }
 
@@ -127,11 +128,20 @@ impl Table {
 
     /// Changes one, if it is there.
     pub fn change(&mut self, id: &Id, change: impl FnOnce(&mut Known)) {
-        if let Some(known) = self.segments.get_mut(id) {
-            self.warm_bytes -= known.warm_bytes();
-            change(known);
-            self.warm_bytes += known.warm_bytes();
+        if let Some(mut known) = self.remove(id) {
+            change(&mut known);
+            self.put(*id, known);
         }
+    }
+
+    fn count(&mut self, known: &Known) {
+        self.warm_bytes += known.warm_bytes();
+        self.warm_segments += u64::from(known.residency.warm.is_some());
+    }
+
+    fn discount(&mut self, known: &Known) {
+        self.warm_bytes -= known.warm_bytes();
+        self.warm_segments -= u64::from(known.residency.warm.is_some());
     }
 
     /// All, in the order of streams and numbers.
@@ -148,5 +158,10 @@ impl Table {
     /// Bytes of compressed files.
     pub fn warm_bytes(&self) -> u64 {
         self.warm_bytes
+    }
+
+    /// How many there are.
+    pub fn warm_segments(&self) -> u64 {
+        self.warm_segments
     }
 }

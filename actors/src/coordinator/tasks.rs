@@ -12,6 +12,7 @@ use tierlog_storage::{
 };
 
 use super::{
+    ledger::Hot,
     moves::Moved,
     table::{Id, Known},
 };
@@ -41,8 +42,8 @@ pub struct Tasks {
 pub enum Effect {
     /// Nothing.
     None,
-    /// A segment was sealed, and so many bytes of the hot budget came back.
-    Sealed(Id, Known, u64),
+    /// A segment was sealed, and a part of the hot budget came back.
+    Sealed(Id, Known, Hot),
     /// Segments are gone. Those that had not ended give back so many bytes of the hot budget.
     Gone(StreamId, Vec<(SegmentNo, u64)>),
     /// A move between tiers has ended.
@@ -113,6 +114,7 @@ pub async fn admit(tasks: Tasks, admit: Admit, guard: AdmissionGuard) -> Effect 
         }
         log.faults.at("coordinator.after_commit").await;
     }
+    tracing::debug!(target: "tierlog::coordinator", %stream, segment = %no, "a segment was made");
     let admitted = Admitted {
         file: Arc::new(file),
         no,
@@ -222,7 +224,14 @@ pub async fn roll_over(tasks: Tasks, rollover: Rollover) -> Effect {
         .await
     {
         Ok(_) => {
-            let freed = admitted.saturating_sub(facts.file_len);
+            tracing::debug!(
+                target: "tierlog::coordinator", stream = %stream.name, segment = %no,
+                base = %facts.base, end = %facts.end, bytes = facts.file_len, "a segment is sealed"
+            );
+            let freed = Hot {
+                bytes: admitted.saturating_sub(facts.file_len),
+                segments: 0,
+            };
             let status = SegmentStatus::Sealed(facts);
             let mut known = Known::hot(salt, status);
             if let Some(segment) = Segment::ended(no, salt, &status) {
@@ -285,6 +294,10 @@ pub async fn trim(tasks: Tasks, trim: Trim) -> Effect {
     stream.advance_start(before);
     let gone = stream.segments.trim(before);
     drop(edges);
+    tracing::debug!(
+        target: "tierlog::coordinator", stream = %stream.name, start = %before,
+        segments = gone.len(), "trimmed"
+    );
     let segments = gone
         .iter()
         .map(|segment| (segment.no, held(segment, &tasks)))

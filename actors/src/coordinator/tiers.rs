@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     actor::CoordinatorActor,
+    ledger::Hot,
     moves::{self, MoveFault, Moved, Subject, show},
     plan::{self, Limits, Move},
     table::{Id, Known},
@@ -77,10 +78,6 @@ impl CoordinatorActor {
             let Some(known) = self.table.get(&id).cloned() else {
                 continue;
             };
-            let guard = self.ledger.book(match (step, known.facts()) {
-                (Move::Hydrate(_), Some(facts)) => facts.file_len,
-                _ => 0,
-            });
             self.table.change(&id, |known| {
                 known.moving = Some(Instant::now());
                 known.not_before = None;
@@ -94,7 +91,11 @@ impl CoordinatorActor {
             self.under_way.push(match step {
                 Move::Warm(_) => Box::pin(moves::warm(mover, subject)),
                 Move::DropHot(_) => Box::pin(moves::drop_hot(mover, subject)),
-                Move::Hydrate(_) => Box::pin(moves::hydrate(mover, subject, guard)),
+                Move::Hydrate(_) => {
+                    let bytes = subject.known.facts().map_or(0, |facts| facts.file_len);
+                    let guard = self.ledger.book(bytes);
+                    Box::pin(moves::hydrate(mover, subject, guard))
+                }
             });
         }
     }
@@ -128,8 +129,14 @@ impl CoordinatorActor {
             }
         });
         match &moved {
-            Moved::Warmed(made) => self.freed(hot_before.saturating_sub(made.facts.file_len)),
-            Moved::HotDropped => self.freed(hot_before),
+            Moved::Warmed(made) => self.freed(Hot {
+                bytes: hot_before.saturating_sub(made.facts.file_len),
+                segments: 0,
+            }),
+            Moved::HotDropped => self.freed(Hot {
+                bytes: hot_before,
+                segments: u64::from(hot_before > 0),
+            }),
             Moved::Failed(fault) => {
                 tracing::warn!(target: "tierlog::coordinator", stream = %id.0, segment = %id.1, ?fault, "a segment was not moved");
                 self.nudge_all();

@@ -20,6 +20,7 @@ use crate::{
     context::{Counters, LogContext},
     error::Error,
     exec::{Completion, JobDied, Running},
+    meters::Share,
     protocol::{
         Reply,
         manifest::{CloseClean, Commit, StateOf},
@@ -50,7 +51,11 @@ pub type Ended<A> = JoinHandle<Result<(A, ActorStopReason), PanicError>>;
 pub fn spawn(args: ManifestArgs) -> (ManifestHandle, Ended<ManifestActor>) {
     let drained = Arc::new(Bell::default());
     let queue = args.log.options.manifest_queue;
+    let lag = Share::of(&args.log.meters.manifest_lag_bytes);
+    lag.set(args.file.behind_snapshot());
     let actor = ManifestActor {
+        lag,
+        queued: Share::of(&args.log.meters.manifest_queue),
         log: args.log,
         running: args.running,
         store: Some(Store {
@@ -77,6 +82,10 @@ pub struct ManifestActor {
     running: Running,
     /// `None` while a job has it, or when it is lost.
     store: Option<Store>,
+    /// Bytes that stand behind the snapshot.
+    lag: Share,
+    /// Messages in the mailbox.
+    queued: Share,
     job: Option<InJob>,
     waiting: Vec<Commit>,
     /// Questions that wait until everything queued before is written.
@@ -143,6 +152,9 @@ impl ManifestActor {
             self.lost = Some(why.cloned().unwrap_or_else(gone));
         }
         self.store = outcome.store;
+        if let Some(store) = &self.store {
+            self.lag.set(store.file.behind_snapshot());
+        }
         self.log.faults.at("manifest.after_commit").await;
         Counters::add(
             &self.log.counters.manifest_commits,
@@ -210,6 +222,7 @@ impl ManifestActor {
             if self.takes_more()
                 && let Ok(signal) = mailbox.try_recv()
             {
+                self.queued.set_len(mailbox.len());
                 self.drained.ring();
                 return Ok(Some(signal));
             }
@@ -237,6 +250,7 @@ impl ManifestActor {
                 biased;
                 outcome = in_job(&mut self.job) => self.finish(outcome).await,
                 signal = mailbox.recv(), if takes_more => {
+                    self.queued.set_len(mailbox.len());
                     self.drained.ring();
                     return Ok(signal);
                 }

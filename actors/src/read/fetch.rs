@@ -250,10 +250,7 @@ fn read(ctx: &ReadContext, order: &Order, open: &OpenFile) -> Result<Fetched, St
     };
     loop {
         let key = (order.stream, segment.no, spot.pos);
-        match ctx
-            .blocks
-            .get_or_read(&key, || block_at(ctx, order, open, spot))
-        {
+        match cached_block(ctx, order, open, spot) {
             Ok(block) if block.first != spot.offset => {
                 // Can't be, since bytes below the end never change; what is cached is in doubt.
                 ctx.blocks.drop_block(&key);
@@ -285,6 +282,28 @@ pub(super) fn floor(segment: &Segment, offset: Offset) -> Spot {
             offset: entry.offset,
         },
     )
+}
+
+/// The block that begins at a spot, out of memory where it is there.
+fn cached_block(
+    ctx: &ReadContext,
+    order: &Order,
+    open: &OpenFile,
+    spot: Spot,
+) -> Result<Block, BlockError> {
+    let key = key_of(order.stream, &order.segment, spot);
+    let mut missed = false;
+    let block = ctx.blocks.get_or_read(&key, || {
+        missed = true;
+        block_at(ctx, order, open, spot)
+    });
+    if missed {
+        ctx.meters.block_misses.increment(1);
+        ctx.show_blocks();
+    } else {
+        ctx.meters.block_hits.increment(1);
+    }
+    block
 }
 
 fn block_at(

@@ -151,6 +151,7 @@ impl Reader {
         if self.bad_tail != Some(self.position)
             && let Some(frame) = self.stream.tail.find(self.position)
         {
+            self.ctx.meters.tail_hits.increment(1);
             self.chunk = Some(Chunk::of_tail(&frame));
             (self.run, self.lost) = (0, None);
             return Poll::Ready(Ok(()));
@@ -195,6 +196,7 @@ impl Reader {
             && block.first == spot.offset
             && block.end > position
         {
+            self.ctx.meters.block_hits.increment(1);
             self.accept(segment, &block);
             return;
         }

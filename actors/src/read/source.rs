@@ -26,6 +26,7 @@ use super::{
 use crate::{
     error::Error,
     exec::{Completion, Executor, Running, Work, run},
+    meters::{ReadMeters, Share},
     options::ReadMode,
     stream::{segments::Segment, shared::StreamShared},
 };
@@ -72,6 +73,10 @@ pub struct ReadContext {
     pub blocks: Blocks,
     /// How sealed segments are read.
     pub mode: ReadMode,
+    /// What is measured.
+    pub meters: ReadMeters,
+    /// Bytes of checked blocks, as they are shown.
+    block_bytes: Share,
     /// Counts the reading jobs that run.
     pub running: Running,
     /// One permit a job. The queue of the executor is bounded and refuses what does not fit;
@@ -97,10 +102,13 @@ impl ReadContext {
         executor: Arc<dyn Executor>,
         limits: &ReadLimits,
     ) -> Arc<Self> {
+        let meters = ReadMeters::new();
         Arc::new(Self {
             disk,
             layout,
             executor,
+            block_bytes: Share::of(&meters.block_bytes),
+            meters,
             files: Files::new(limits.descriptors),
             blocks: Blocks::new(limits.cache),
             mode: limits.mode,
@@ -131,6 +139,12 @@ impl ReadContext {
     pub fn forget(&self, stream: StreamId, gone: &[SegmentNo]) {
         self.files.forget(stream, gone);
         self.blocks.forget(stream, gone);
+        self.show_blocks();
+    }
+
+    /// Shows what the checked blocks take by now.
+    pub(super) fn show_blocks(&self) {
+        self.block_bytes.set(self.blocks.used());
     }
 
     /// Lets go of the files of segments that are elsewhere by now. Their blocks stay: the bytes are the

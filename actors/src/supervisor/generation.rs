@@ -15,12 +15,13 @@ use crate::{
     clock::Clock,
     compressor,
     context::{Counters, Generation, LogContext},
-    coordinator,
+    coordinator::{self, Hot},
     error::Error,
     exec::{Executor, Running},
     fault::Faults,
     flusher,
     manifest::{self, Ended, ManifestArgs},
+    meters::{Meters, Share},
     options::Options,
     read::{ReadContext, ReadLimits},
     stream::{budget::Budget, tail::TailBudget},
@@ -71,7 +72,6 @@ pub(super) enum Who {
 /// Makes the context of a log.
 pub(super) fn context(options: Options, injected: Injected) -> Arc<LogContext> {
     let budget = Budget::new(options.unsynced_bytes, None);
-    let tail = TailBudget::new(options.tail_cache);
     let layout = Layout::new(options.data.clone());
     let Injected {
         disk,
@@ -91,6 +91,8 @@ pub(super) fn context(options: Options, injected: Injected) -> Arc<LogContext> {
         Arc::clone(&executor),
         &limits,
     );
+    let in_tails = Share::of(&readers.meters.tail_bytes);
+    let tail = TailBudget::new(options.tail_cache, in_tails);
     Arc::new(LogContext {
         options,
         disk,
@@ -99,12 +101,18 @@ pub(super) fn context(options: Options, injected: Injected) -> Arc<LogContext> {
         executor,
         faults,
         counters: Counters::default(),
+        meters: Meters::new(),
         readers,
         budget,
         tail,
         lock: Mutex::default(),
         dirty: AtomicUsize::new(0),
     })
+}
+
+/// The span of a recovery. It is made where the recovery is asked for, and entered where it runs.
+pub(super) fn span() -> tracing::Span {
+    tracing::info_span!(target: "tierlog::recovery", "recovery")
 }
 
 /// Opens the log, or recovers it again under the lock that is held already. Blocks.
@@ -160,7 +168,7 @@ pub(super) fn start(
     let running = Running::default();
     let claims = Arc::new(claims);
     let epoch = state.epoch;
-    let hot = hot_bytes(&state, log.options.segment_size);
+    let hot = hot(&state, log.options.segment_size);
     let table = coordinator::Table::of(&state);
     let args = ManifestArgs {
         log: Arc::clone(log),
@@ -236,15 +244,20 @@ fn describe_panic(error: &PanicError) -> String {
 }
 
 /// What segments on disk hold of the hot budget.
-fn hot_bytes(state: &ManifestState, segment_size: u64) -> u64 {
-    state
-        .streams
-        .values()
-        .flat_map(|stream| stream.segments.values())
-        .map(|segment| match &segment.status {
-            _ if !segment.residency.hot => 0,
+fn hot(state: &ManifestState, segment_size: u64) -> Hot {
+    let streams = state.streams.values();
+    let segments = streams.flat_map(|stream| stream.segments.values());
+    segments.fold(Hot::default(), |hot, segment| {
+        if !segment.residency.hot {
+            return hot;
+        }
+        let bytes = match &segment.status {
             SegmentStatus::Sealed(facts) => facts.file_len,
             SegmentStatus::Open | SegmentStatus::Closed { .. } => segment_size,
-        })
-        .fold(0, u64::saturating_add)
+        };
+        Hot {
+            bytes: hot.bytes.saturating_add(bytes),
+            segments: hot.segments + 1,
+        }
+    })
 }

@@ -15,6 +15,7 @@ use tierlog_storage::{
 
 use super::{
     actor::{OpenEntry, SupervisorActor},
+    findings,
     generation::{Who, ending},
 };
 use crate::{
@@ -153,6 +154,7 @@ impl SupervisorActor {
         let slot = self.free_slot();
         self.start_writer(generation, Arc::clone(&stream), slot, prepared);
         self.shared.add_stream(Arc::clone(&stream));
+        tracing::debug!(target: "tierlog::supervisor", stream = %name, %id, "a stream is open");
         Ok(stream)
     }
 
@@ -283,21 +285,22 @@ pub(super) async fn reopen(
         }),
         Err(StorageError::Corrupt(damage)) => {
             tracing::error!(target: "tierlog::supervisor", stream = %state.name, %damage, "the end of the stream is not what its mark says");
-            metrics::counter!("tierlog_damage_total").increment(1);
-            let claim = Some(state.next);
-            recover(generation, &Running::default(), id, state, claim).await
+            log.readers.meters.damage_at_open.increment(1);
+            let (claim, running) = (Some(state.next), Running::default());
+            recover(generation, &running, (id, state), claim, 1).await
         }
         Err(error) => Err(error.into()),
     }
 }
 
-/// Recovers one stream from disk and tells the manifest.
+/// Recovers one stream from disk and tells the manifest. `counted` damaged stretches of it have been
+/// counted already.
 pub(super) async fn recover(
     generation: &Generation,
     running: &Running,
-    id: StreamId,
-    state: StreamState,
+    (id, state): (StreamId, StreamState),
     claim: Option<Offset>,
+    counted: usize,
 ) -> Result<Prepared, Error> {
     let log = Arc::clone(&generation.log);
     let (log_id, epoch) = (generation.id, generation.epoch);
@@ -317,6 +320,7 @@ pub(super) async fn recover(
         mut entries,
         next,
         incarnation,
+        report,
         remove_after_commit,
         ..
     } = recovered;
@@ -331,6 +335,7 @@ pub(super) async fn recover(
         clean,
     });
     generation.manifest.commit(entries).await?;
+    findings::of_stream(&log, &report, counted);
     let state = generation
         .manifest
         .state_of(id)

@@ -13,12 +13,13 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     actor::{OpenEntry, SupervisorActor},
+    findings,
     generation::{self, Who, ending},
     open::{self, Prepared, fill_segments},
 };
 use crate::{
     compressor,
-    context::backoff,
+    context::{LogContext, backoff},
     error::Error,
     exec::Running,
     protocol::supervisor::LogState,
@@ -102,10 +103,11 @@ impl SupervisorActor {
             return;
         };
         self.known.insert(id, prepared.state.clone());
-        resume(&stream, &prepared.state, written, reason);
+        resume(&self.log, &stream, &prepared.state, written, reason);
         self.start_writer(generation, Arc::clone(&stream), slot, prepared);
-        let actor = format!("writer {}", stream.name);
-        self.shared.note_restart(&actor, reason, begun.elapsed());
+        let (actor, took) = (format!("writer {}", stream.name), begun.elapsed());
+        tracing::info!(target: "tierlog::supervisor", stream = %stream.name, ?took, "a writer is at work again");
+        self.shared.note_restart(&actor, reason, took);
     }
 
     /// The compressor alone: whatever it was doing is begun again by the coordinator.
@@ -151,7 +153,7 @@ impl SupervisorActor {
         // that is one life ahead: what was durable in the old one may have been cut off since.
         let claim = (state.incarnation == life.number)
             .then(|| tierlog_storage::Offset(life.marks.get(Level::Durable)));
-        open::recover(&generation, running, id, state, claim).await
+        open::recover(&generation, running, (id, state), claim, 0).await
     }
 
     pub(super) async fn restart_generation(&mut self, actor: &'static str, reason: &str) {
@@ -178,13 +180,16 @@ impl SupervisorActor {
             }
             let (log, lock) = (Arc::clone(&self.log), Arc::clone(&self.lock));
             let running = Running::default();
+            let span = generation::span();
             let recovered = self.log.long_job(&running, move |disk| {
-                generation::recover(&log, &disk, Some(lock))
+                span.in_scope(|| generation::recover(&log, &disk, Some(lock)))
             });
             let error = match recovered.await.and_then(|recovered| recovered) {
                 Ok((_, opened)) => {
                     self.begin_generation(opened, reason).await;
-                    self.shared.note_restart(actor, reason, begun.elapsed());
+                    let took = begun.elapsed();
+                    tracing::info!(target: "tierlog::supervisor", ?took, "the log is at work again");
+                    self.shared.note_restart(actor, reason, took);
                     return;
                 }
                 Err(error) => error,
@@ -230,6 +235,7 @@ impl SupervisorActor {
     }
 
     async fn begin_generation(&mut self, opened: OpenedLog, reason: &str) {
+        findings::of_log(&self.log, &opened.report);
         self.shared.set_recovery(opened.report.clone());
         self.known = opened.state.streams.clone();
         self.names = self
@@ -258,19 +264,19 @@ impl SupervisorActor {
             };
             if stream.is_shut().is_some() {
                 abandon(&stream, reason);
-                show(&stream, &state, reason);
+                show(&self.log, &stream, &state, reason);
                 self.open.insert(id, entry);
                 continue;
             }
             let written = stream.life().marks.get(Level::Written);
             match open::reopen(&generation, id, state.clone()).await {
                 Ok(prepared) => {
-                    resume(&stream, &prepared.state, written, reason);
+                    resume(&self.log, &stream, &prepared.state, written, reason);
                     self.start_writer(generation.clone(), stream, entry.slot, prepared);
                 }
                 Err(error) => {
                     abandon(&stream, &error.to_string());
-                    show(&stream, &state, reason);
+                    show(&self.log, &stream, &state, reason);
                     self.open.insert(id, entry);
                 }
             }
@@ -300,7 +306,13 @@ impl SupervisorActor {
 }
 
 /// The stream goes on from what was recovered.
-fn resume(stream: &StreamShared, state: &StreamState, written: u64, reason: &str) {
+fn resume(
+    log: &LogContext,
+    stream: &StreamShared,
+    state: &StreamState,
+    written: u64,
+    reason: &str,
+) {
     let end = state.next;
     let change = LifeChange::Recovered {
         lost: end.get() < written,
@@ -313,18 +325,22 @@ fn resume(stream: &StreamShared, state: &StreamState, written: u64, reason: &str
         fill_segments(stream, state);
         stream.tail.clear();
     });
+    if let Some(took) = stream.timed_append() {
+        // It was accepted before the restart, and the recovery made it durable.
+        log.meters.append_seconds.record(took);
+    }
 }
 
 /// A stream that nobody writes to any more shows its readers what was recovered. Of a truncation whose
 /// outcome was unknown when it was shut, the files may be gone: with its old segments a reader
 /// would call that damage.
-fn show(stream: &StreamShared, state: &StreamState, reason: &str) {
+fn show(log: &LogContext, stream: &StreamShared, state: &StreamState, reason: &str) {
     if state.segments.values().any(|it| it.status.is_open()) {
         // It was closed in order and not written to since: recovery has left it alone.
         return;
     }
     let written = stream.life().marks.get(Level::Written);
-    resume(stream, state, written, reason);
+    resume(log, stream, state, written, reason);
 }
 
 fn abandon(stream: &StreamShared, why: &str) {

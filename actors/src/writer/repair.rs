@@ -89,7 +89,8 @@ impl WriterActor {
                 self.flusher_has_room();
                 self.repaired += 1;
                 Counters::add(&self.generation.log.counters.repairs, 1);
-                metrics::counter!("tierlog_repairs_total").increment(1);
+                self.generation.log.meters.repairs.increment(1);
+                tracing::info!(target: "tierlog::writer", stream = %self.stream.name, "written again elsewhere");
             }
             Err(second) => {
                 let why = format!("{cause}; and writing again elsewhere failed: {second}");
@@ -254,6 +255,7 @@ impl WriterActor {
         }
         let file: Arc<Latched> = Arc::clone(&active.file);
         let (from, to) = (active.allocated, active.allocation_for(active.pos));
+        let log = Arc::clone(&self.generation.log);
         let job = self.generation.log.write_job(&self.running, move || {
             if to > from {
                 file.allocate(from, to - from)?;
@@ -261,7 +263,7 @@ impl WriterActor {
             for (pos, bytes) in &writes {
                 file.write_at(bytes, *pos)?;
             }
-            file.sync()
+            log.sync(&file)
         });
         active.allocated = active.allocated.max(to);
         match self.within(job).await? {

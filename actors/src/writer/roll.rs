@@ -369,11 +369,12 @@ impl WriterActor {
         let file = Arc::clone(&active.file);
         let claims = Arc::clone(&self.generation.claims);
         let (slot, claim) = (self.slot, self.claim(facts.end));
+        let log = Arc::clone(&self.generation.log);
         let done = self.generation.log.write_job(&self.running, move || {
             file.write_at(&footer, facts.data_end)?;
             // What was allocated ahead and not used goes back to the disk.
             file.set_len(facts.file_len)?;
-            file.sync()?;
+            log.sync(&file)?;
             leave_claim(&claims, slot, &claim);
             Ok(())
         });

@@ -137,6 +137,7 @@ impl WriterActor {
         // Only now: a reader of the old life would have missed the files.
         self.tell_changed(gone, closed);
         self.blocked = None;
+        tracing::info!(target: "tierlog::writer", stream = %self.stream.name, %end, "the tail was cut off");
         self.claim_end(end).await;
         self.note_idle();
         Ok(end)
@@ -333,6 +334,7 @@ impl WriterActor {
         let writes = active.place(&kept, &self.owner());
         let (from, to) = (active.allocated, active.allocation_for(active.pos));
         let file = Arc::clone(&active.file);
+        let log = Arc::clone(&self.generation.log);
         let job = self.generation.log.write_job(&self.running, move || {
             if to > from {
                 file.allocate(from, to - from)?;
@@ -340,7 +342,7 @@ impl WriterActor {
             for (pos, bytes) in &writes {
                 file.write_at(bytes, *pos)?;
             }
-            file.sync()
+            log.sync(&file)
         });
         active.allocated = active.allocated.max(to);
         match self.within(job).await {

@@ -185,7 +185,7 @@ pub(crate) fn note(json: bool, text: &str) {
 /// What the log waits for when it is short of something, for people.
 pub(crate) fn room_for(kind: Kind) -> &'static str {
     match kind {
-        Kind::Admission => "the disk or `hot_budget` is full (admission)",
+        Kind::Admission => "the disk is full or slow, or `hot_budget` is used up (admission)",
         Kind::Flush => "the disk is slower than the input (flush)",
         Kind::Rollover => "the next segment is still being made (rollover)",
         Kind::Manifest => "the manifest is still being written (manifest)",
