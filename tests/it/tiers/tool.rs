@@ -4,13 +4,13 @@ use std::{fs, path::PathBuf, process::Command};
 
 use crate::{
     faults::rig::{Rig, eventually, one_stream},
-    support::{close, within},
+    support::{close, say, within},
 };
 
 #[test]
 fn the_tool_of_zstd_restores_the_segment() {
     if Command::new("zstd").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: there is no program `zstd` here; apt-get install zstd");
+        say("SKIPPED: there is no program `zstd` here; apt-get install zstd");
         return;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
