@@ -22,6 +22,9 @@ struct Known {
     batch: (u64, u16),
     /// A truncation since it was accepted: it is not at this offset or beyond.
     below: u64,
+    /// The same for one of which nobody knows yet whether it happened: what is told or read of this
+    /// offset and beyond may be gone once that is known.
+    maybe_below: u64,
 }
 
 /// One stream.
@@ -61,6 +64,7 @@ impl Model {
             fate: Fate::Open,
             batch,
             below: u64::MAX,
+            maybe_below: u64::MAX,
         };
         self.records.insert(id, known);
     }
@@ -70,6 +74,7 @@ impl Model {
         let known = self.records.get_mut(&id).expect("it was offered");
         known.fate = match fate {
             Fate::At(offset) if offset >= known.below => Fate::Never,
+            Fate::At(offset) if offset >= known.maybe_below => Fate::Open,
             fate => fate,
         };
     }
@@ -85,10 +90,11 @@ impl Model {
         }
     }
 
-    /// A truncation failed: it may have happened.
+    /// A truncation failed: it may have happened, and shows at the latest in the next process.
     pub fn maybe_truncated(&mut self, end: u64) {
         self.cuts.insert(end);
         for known in self.records.values_mut() {
+            known.maybe_below = known.maybe_below.min(end);
             if matches!(known.fate, Fate::At(offset) if offset >= end) {
                 known.fate = Fate::Open;
             }
@@ -135,7 +141,9 @@ impl Model {
                 Fate::Open => assert!(offset < known.below, "record {id} was truncated away"),
             }
             // Who has read it as durable may count on it from now on.
-            known.fate = Fate::At(offset);
+            if settled || offset < known.maybe_below {
+                (known.fate, known.maybe_below) = (Fate::At(offset), u64::MAX);
+            }
             found.insert(id, offset);
         }
         let end = start + records.len() as u64;
