@@ -69,11 +69,16 @@ impl Appender {
     /// whatever makes the stream refuse. Then nothing of `payload` was taken.
     #[inline]
     pub fn try_push(&mut self, payload: &[u8]) -> Result<Option<Ticket>, Error> {
+        self.take(payload).inspect_err(|error| self.note(error))
+    }
+
+    #[inline]
+    fn take(&mut self, payload: &[u8]) -> Result<Option<Ticket>, Error> {
         let sent = if self.fits(payload) {
             None
         } else {
             self.check(payload)?;
-            self.try_send()?
+            self.offer()?
         };
         let count = self.buffer.count();
         if count.is_multiple_of(STAMP_EVERY) {
@@ -90,7 +95,7 @@ impl Appender {
     /// As [`try_push`](Self::try_push), but for `WouldBlock`.
     pub async fn push(&mut self, payload: &[u8]) -> Result<Option<Ticket>, Error> {
         loop {
-            match self.try_push(payload) {
+            match self.take(payload) {
                 Err(Error::WouldBlock { kind }) => self.wait(kind).await,
                 outcome => return outcome,
             }
@@ -103,6 +108,10 @@ impl Appender {
     /// `WouldBlock` when there is no room, or whatever makes the stream refuse. Then everything is
     /// still buffered.
     pub fn try_send(&mut self) -> Result<Option<Ticket>, Error> {
+        self.offer().inspect_err(|error| self.note(error))
+    }
+
+    fn offer(&mut self) -> Result<Option<Ticket>, Error> {
         if self.buffer.is_empty() {
             return Ok(None);
         }
@@ -126,7 +135,7 @@ impl Appender {
     /// As [`try_send`](Self::try_send), but for `WouldBlock`.
     pub async fn send(&mut self) -> Result<Option<Ticket>, Error> {
         loop {
-            match self.try_send() {
+            match self.offer() {
                 Err(Error::WouldBlock { kind }) => self.wait(kind).await,
                 outcome => return outcome,
             }
@@ -136,6 +145,13 @@ impl Appender {
     /// Records that are buffered and not sent.
     pub fn pending(&self) -> usize {
         self.buffer.count() as usize
+    }
+
+    #[cold]
+    fn note(&self, error: &Error) {
+        if let Error::WouldBlock { kind } = error {
+            self.stream.refused(*kind);
+        }
     }
 
     async fn wait(&self, kind: Kind) {

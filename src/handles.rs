@@ -91,7 +91,7 @@ fn queue(options: &Options) -> usize {
 
 fn started(options: &Options, pool: std::io::Result<ThreadPool>) -> Result<Arc<ThreadPool>, Error> {
     let pool = pool.map_err(|error| Error::Io {
-        op: "start threads for",
+        op: "start the threads for",
         path: options.data.clone(),
         source: Arc::new(error),
     })?;

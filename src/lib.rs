@@ -74,7 +74,7 @@ pub use tierlog_actors::{
     },
 };
 pub use tierlog_storage::{
-    Damage, Epoch, Incarnation, Offset, SegmentNo, StreamId,
+    Damage, Epoch, Incarnation, LogId, Offset, SegmentNo, StorageError, StreamId,
     manifest::{InspectedChunk, InspectedFile, Inspection as ManifestInspection},
     recovery::{RecoveryReport, StreamReport},
     segment::{NewRecord, Record},

@@ -6,12 +6,14 @@ use tierlog_actors::{
     Error,
     exec::Executor,
     options::Options,
+    place,
     read::{Attached, From, ReadLimits},
     stream::shared::{StreamShared, Watermarks},
 };
 use tierlog_storage::{
     StreamId,
     disk::{Disk, RealDisk},
+    error::StorageError,
     layout::Layout,
     manifest::Inspection,
     recovery::RecoveryReport,
@@ -100,7 +102,8 @@ impl ReadOnly {
         disk: Arc<dyn Disk>,
         executor: Arc<dyn Executor>,
     ) -> Result<Self, Error> {
-        let layout = Layout::new(options.data.clone());
+        let data = place::resolve(&disk, &executor, options.data.clone()).await?;
+        let layout = Layout::new(data);
         let limits = ReadLimits {
             mode: options.read,
             cache: options.read_cache,
@@ -176,8 +179,13 @@ impl ReadOnly {
     /// # Errors
     /// When there is no log.
     pub fn inspect_manifest(path: impl AsRef<Path>) -> Result<Inspection, Error> {
-        let layout = Layout::new(path.as_ref());
-        Ok(tierlog_storage::manifest::inspect(&RealDisk, &layout)?)
+        let data = RealDisk
+            .resolve(path.as_ref())
+            .map_err(|error| StorageError::io("follow", path.as_ref(), error))?;
+        Ok(tierlog_storage::manifest::inspect(
+            &RealDisk,
+            &Layout::new(data),
+        )?)
     }
 }
 

@@ -191,7 +191,7 @@ impl Stream {
             .submit_one(record.into())
             .map_err(|(refusal, payload)| match refusal {
                 Refusal::WouldBlock(kind) => TryAppend::WouldBlock {
-                    kind: note(kind),
+                    kind: self.refused(kind),
                     payload,
                 },
                 Refusal::Failed(error) => TryAppend::Failed { error, payload },
@@ -246,7 +246,7 @@ impl Stream {
             .submit_batch(records)
             .map_err(|(refusal, records)| match refusal {
                 Refusal::WouldBlock(kind) => TryAppendBatch::WouldBlock {
-                    kind: note(kind),
+                    kind: self.refused(kind),
                     records,
                 },
                 Refusal::Failed(error) => TryAppendBatch::Failed { error, records },
@@ -366,7 +366,7 @@ impl Stream {
     /// `InvalidInput` when `before` is beyond the durable end.
     pub async fn trim(&self, before: Offset) -> Result<Offset, Error> {
         loop {
-            match self.try_trim(before).await {
+            match self.ask_to_trim(before).await {
                 Err(Error::WouldBlock {
                     kind: Kind::Manifest,
                 }) => {
@@ -390,6 +390,14 @@ impl Stream {
     /// the manifest writer's is, `WouldBlock(Admission)` while a truncation is under way; otherwise as
     /// [`trim`](Self::trim).
     pub async fn try_trim(&self, before: Offset) -> Result<Offset, Error> {
+        let outcome = self.ask_to_trim(before).await;
+        if let Err(Error::WouldBlock { kind }) = outcome {
+            self.refused(kind);
+        }
+        outcome
+    }
+
+    async fn ask_to_trim(&self, before: Offset) -> Result<Offset, Error> {
         let generation = self.log.generation()?;
         generation
             .coordinator
@@ -454,6 +462,12 @@ impl Stream {
             .collect())
     }
 
+    /// Counts a refusal that the app meets.
+    pub(crate) fn refused(&self, kind: Kind) -> Kind {
+        self.log.log.meters.refused(kind);
+        kind
+    }
+
     pub(crate) fn shared(&self) -> &Arc<StreamShared> {
         &self.shared
     }
@@ -469,11 +483,6 @@ impl Stream {
 
 /// What each record of a batch costs beside its bytes.
 const PER_RECORD: usize = 128;
-
-fn note(kind: Kind) -> Kind {
-    metrics::counter!("tierlog_would_block_total", "kind" => kind.name()).increment(1);
-    kind
-}
 
 fn no_archive() -> Error {
     Error::Unsupported {

@@ -27,7 +27,8 @@ impl Supervisor {
     /// starts its actors on the current Tokio runtime.
     ///
     /// When it returns the directory is locked, a new owner epoch is durable, and whatever an
-    /// unclean stop left behind was recovered; [`recovery`](Self::recovery) tells what.
+    /// unclean stop left behind was recovered; [`recovery`](Self::recovery) tells what. A recorder
+    /// of the `metrics` facade that is to see this log has to be installed before.
     ///
     /// # Errors
     /// `Settings` when they can't work; `Storage` when the directory is in use, is not a log, is a

@@ -1,6 +1,6 @@
 //! Checking every byte of a log.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 use tierlog_actors::{
@@ -32,126 +32,262 @@ pub struct VerifyReport {
     pub damage: Vec<Damage>,
 }
 
+/// How often a stream is checked again that was truncated meanwhile.
+const LOOKS: usize = 5;
+
 pub(crate) async fn verify(
     attached: &Arc<Attached>,
     layout: &Layout,
     only: Option<&str>,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<VerifyReport, Error> {
-    let manifest = attached.manifest();
-    let wanted: Vec<(StreamId, StreamState)> = manifest
-        .streams
+    let wanted: Vec<Seen> = seen(attached)
         .into_iter()
-        .filter(|(_, state)| only.is_none_or(|name| state.name == name))
+        .filter(|seen| only.is_none_or(|name| seen.state.name == name))
         .collect();
     if let (Some(name), true) = (only, wanted.is_empty()) {
         return Err(Error::UnknownStream {
             name: name.to_owned(),
         });
     }
-    let sizes = |state: &SegmentState| state.status.end_byte().unwrap_or(0);
-    let total = wanted
-        .iter()
-        .flat_map(|(_, s)| s.segments.values())
-        .map(sizes)
-        .sum();
+    let segments = wanted.iter().flat_map(|seen| seen.state.segments.values());
+    let total: u64 = segments.map(size).sum();
     let mut done = 0;
     let mut report = VerifyReport::default();
-    for (id, state) in wanted {
-        let durable = attached.stream(&state.name)?.watermarks().durable;
-        let mut chain = Chain::new(id, state.start);
-        for (no, segment) in &state.segments {
-            let verdict = check(attached, layout, id, *no, segment, durable).await?;
-            chain.add(*no, segment, &verdict, durable);
-            report.segments += 1;
-            report.frames += verdict.frames;
-            report.records += verdict.records;
-            report.bytes += verdict.bytes;
-            report.damage.extend(verdict.damage);
-            done += sizes(segment);
+    for seen in wanted {
+        let check = Check {
+            attached,
+            layout,
+            id: seen.id,
+        };
+        let found = check.settle(seen, |bytes| {
+            // A second look at a stream counts no bytes twice.
+            done = total.min(done + bytes);
             progress(done, total);
-        }
-        report.damage.extend(chain.finish(durable));
-        report.streams += 1;
+        });
+        report.add(found.await?);
     }
+    let damage = report.damage.len() as u64;
+    attached
+        .context()
+        .meters
+        .damage_in_verifying
+        .increment(damage);
     Ok(report)
 }
 
-async fn check(
-    attached: &Arc<Attached>,
-    layout: &Layout,
-    id: StreamId,
-    no: SegmentNo,
-    segment: &SegmentState,
-    durable: Offset,
-) -> Result<SegmentVerdict, Error> {
-    let context = attached.context();
-    let (disk, log): (_, LogId) = (Arc::clone(&context.disk), attached.log());
-    let (layout, segment) = (layout.clone(), segment.clone());
-    let job = run(&context.executor, Work::Read, &context.running, move || {
-        verify_segment(disk.as_ref(), &layout, log, id, no, &segment, Some(durable))
-    });
-    let died = |died| Error::Unavailable {
-        why: format!("{died}").into(),
-    };
-    Ok(job.await.map_err(died)??)
-}
-
-/// Whether the segments of a stream join up from its start to its durable end.
-struct Chain {
-    stream: StreamId,
-    at: Offset,
-    last: SegmentNo,
-    missing: Vec<Damage>,
-}
-
-impl Chain {
-    fn new(stream: StreamId, start: Offset) -> Self {
-        Self {
-            stream,
-            at: start,
-            last: SegmentNo::ZERO,
-            missing: Vec::new(),
-        }
+impl VerifyReport {
+    fn add(&mut self, stream: Self) {
+        let Self {
+            streams,
+            segments,
+            frames,
+            records,
+            bytes,
+            damage,
+        } = stream;
+        self.streams += streams;
+        self.segments += segments;
+        self.frames += frames;
+        self.records += records;
+        self.bytes += bytes;
+        self.damage.extend(damage);
     }
 
-    fn add(
-        &mut self,
+    fn count(&mut self, verdict: SegmentVerdict) {
+        self.segments += 1;
+        self.frames += verdict.frames;
+        self.records += verdict.records;
+        self.bytes += verdict.bytes;
+        self.damage.extend(verdict.damage);
+    }
+}
+
+/// A stream as it was known at one moment.
+struct Seen {
+    id: StreamId,
+    state: StreamState,
+    durable: Offset,
+}
+
+/// Ends first, then the manifest: an end covers nothing that a later manifest does not name.
+fn seen(attached: &Attached) -> Vec<Seen> {
+    let streams = attached.streams();
+    let ends: BTreeMap<StreamId, Offset> = streams
+        .iter()
+        .map(|stream| (stream.id, stream.watermarks().durable))
+        .collect();
+    let streams = attached.manifest().streams.into_iter();
+    streams
+        .map(|(id, state)| Seen {
+            durable: ends.get(&id).copied().unwrap_or(state.start),
+            id,
+            state,
+        })
+        .collect()
+}
+
+fn size(segment: &SegmentState) -> u64 {
+    segment.status.end_byte().unwrap_or(0)
+}
+
+/// One stream's check.
+struct Check<'a> {
+    attached: &'a Arc<Attached>,
+    layout: &'a Layout,
+    id: StreamId,
+}
+
+impl Check<'_> {
+    /// Checks it, and once more where a truncation took away what was being looked for.
+    async fn settle(
+        &self,
+        mut seen: Seen,
+        mut progress: impl FnMut(u64),
+    ) -> Result<VerifyReport, Error> {
+        for _ in 1..LOOKS {
+            let found = self.stream(&seen, &mut progress).await?;
+            if found.damage.is_empty() {
+                return Ok(found);
+            }
+            match self.now() {
+                Some(now) if now.state.incarnation != seen.state.incarnation => seen = now,
+                _ => return Ok(found),
+            }
+        }
+        self.stream(&seen, &mut progress).await
+    }
+
+    /// What is known of the stream by now.
+    fn now(&self) -> Option<Seen> {
+        let all = seen(self.attached).into_iter();
+        all.into_iter().find(|seen| seen.id == self.id)
+    }
+
+    async fn stream(
+        &self,
+        seen: &Seen,
+        progress: &mut impl FnMut(u64),
+    ) -> Result<VerifyReport, Error> {
+        let mut report = VerifyReport {
+            streams: 1,
+            ..VerifyReport::default()
+        };
+        let mut links = Vec::with_capacity(seen.state.segments.len());
+        // The last one first: where a segment ends that is not sealed, the next one tells. A writer
+        // that rolls over, or that was killed while it did, leaves several of them.
+        let mut until = seen.durable;
+        for (no, segment) in seen.state.segments.iter().rev() {
+            if let Some((status, verdict)) = self.segment(*no, segment, until).await? {
+                links.push(Link::of(*no, &status, &verdict));
+                until = verdict.base.map_or(until, |base| until.min(base));
+                report.count(verdict);
+            }
+            progress(size(segment));
+        }
+        let begins = match report.damage.is_empty() && links.len() == seen.state.segments.len() {
+            true => seen.state.start,
+            false => self.now().map_or(seen.state.start, |now| {
+                now.state.start.max(seen.state.start)
+            }),
+        };
+        report
+            .damage
+            .extend(self.gaps(begins, &links, seen.durable));
+        report.damage.sort_by_key(|d| (d.from, d.segment, d.bytes));
+        Ok(report)
+    }
+
+    /// Checks a segment; `None` where it is gone. What looks like damage counts only if the
+    /// manifest still says of the segment what it said: it may have been trimmed or sealed since.
+    async fn segment(
+        &self,
         no: SegmentNo,
         segment: &SegmentState,
-        verdict: &SegmentVerdict,
-        durable: Offset,
-    ) {
-        let range = match segment.status {
-            // What an open segment holds only its bytes say.
-            SegmentStatus::Open => verdict.range.map(|(base, end)| (base, end.max(base))),
-            _ => segment.status.range(),
-        };
-        let Some((base, end)) = range.filter(|(base, end)| base < end) else {
-            return;
-        };
-        if base > self.at && self.at < durable {
-            self.gap(no, base.min(durable));
+        until: Offset,
+    ) -> Result<Option<(SegmentStatus, SegmentVerdict)>, Error> {
+        let verdict = self.job(no, segment, until).await?;
+        if verdict.is_good() {
+            return Ok(Some((segment.status, verdict)));
         }
-        self.at = self.at.max(end);
-        self.last = no;
+        self.attached.refresh().await?;
+        let now = self
+            .now()
+            .and_then(|mut now| now.state.segments.remove(&no));
+        match now {
+            None => Ok(None),
+            Some(now) if now.status == segment.status => Ok(Some((now.status, verdict))),
+            Some(now) => {
+                let verdict = self.job(no, &now, until).await?;
+                Ok(Some((now.status, verdict)))
+            }
+        }
     }
 
-    fn gap(&mut self, segment: SegmentNo, to: Offset) {
-        self.missing.push(Damage {
-            stream: self.stream,
-            segment,
-            from: self.at,
-            to,
-            bytes: (0, 0),
-            what: "no segment holds these offsets".into(),
+    async fn job(
+        &self,
+        no: SegmentNo,
+        segment: &SegmentState,
+        until: Offset,
+    ) -> Result<SegmentVerdict, Error> {
+        let context = self.attached.context();
+        let (disk, log): (_, LogId) = (Arc::clone(&context.disk), self.attached.log());
+        let (layout, segment, id) = (self.layout.clone(), segment.clone(), self.id);
+        let job = run(&context.executor, Work::Read, &context.running, move || {
+            verify_segment(disk.as_ref(), &layout, log, id, no, &segment, Some(until))
         });
+        let died = |died| Error::Unavailable {
+            why: format!("{died}").into(),
+        };
+        Ok(job.await.map_err(died)??)
     }
 
-    fn finish(mut self, durable: Offset) -> Vec<Damage> {
-        if self.at < durable {
-            self.gap(self.last, durable);
+    /// Offsets from the start of the stream to its durable end that no segment accounts for.
+    fn gaps(&self, start: Offset, backwards: &[Link], durable: Offset) -> Vec<Damage> {
+        let mut missing = Vec::new();
+        let (mut at, mut last) = (start, SegmentNo::ZERO);
+        let mut gap = |segment, from, to| {
+            missing.push(Damage {
+                stream: self.id,
+                segment,
+                from,
+                to,
+                bytes: (0, 0),
+                what: "no segment holds these offsets".into(),
+            });
+        };
+        for link in backwards.iter().rev().filter(|link| link.base < link.end) {
+            if link.base > at && at < durable {
+                gap(link.no, at, link.base.min(durable));
+            }
+            (at, last) = (at.max(link.end), link.no);
         }
-        self.missing
+        if at < durable {
+            gap(last, at, durable);
+        }
+        missing
+    }
+}
+
+/// What a segment accounts for: records, or damage in their place.
+struct Link {
+    no: SegmentNo,
+    base: Offset,
+    end: Offset,
+}
+
+impl Link {
+    fn of(no: SegmentNo, status: &SegmentStatus, verdict: &SegmentVerdict) -> Self {
+        let (base, end) = match status {
+            // What an open segment holds only its bytes say.
+            SegmentStatus::Open => {
+                let base = verdict.base.unwrap_or_default();
+                let good = verdict.range.map_or(base, |(_, end)| end);
+                let damaged = verdict.damage.iter().map(|damage| damage.to);
+                (base, damaged.fold(good, Offset::max))
+            }
+            _ => status.range().unwrap_or_default(),
+        };
+        Self { no, base, end }
     }
 }

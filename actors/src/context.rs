@@ -5,24 +5,29 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::Serialize;
 use tierlog_storage::{
     Epoch, LogId,
     claims::ClaimsFile,
-    disk::{Disk, DiskLock},
+    disk::{Disk, DiskLock, Progress, WatchedDisk},
+    error::StorageError,
     layout::Layout,
+    segment::Latched,
 };
+use tokio::time::timeout;
 
 use crate::{
     clock::Clock,
     coordinator::CoordinatorHandle,
+    error::Error,
     exec::{Completion, Executor, Running, Work, run},
     fault::Faults,
     flusher::FlusherHandle,
     manifest::ManifestHandle,
+    meters::Meters,
     options::Options,
     read::ReadContext,
     stream::{budget::Budget, tail::TailBudget},
@@ -45,6 +50,8 @@ pub struct LogContext {
     pub faults: Faults,
     /// What was done so far.
     pub counters: Counters,
+    /// What is measured.
+    pub meters: Meters,
     /// What readers share.
     pub readers: Arc<ReadContext>,
     /// What accepted records of all streams hold.
@@ -80,6 +87,17 @@ pub struct Generation {
 }
 
 impl LogContext {
+    /// Makes a segment durable. Blocks.
+    ///
+    /// # Errors
+    /// As the disk; what is durable is unknown then.
+    pub fn sync(&self, file: &Latched) -> Result<(), StorageError> {
+        let begun = Instant::now();
+        file.sync()?;
+        self.meters.fsync_seconds.record(begun.elapsed());
+        Ok(())
+    }
+
     /// Runs blocking work for an actor, counted in `running`.
     pub fn write_job<T: Send + 'static>(
         &self,
@@ -95,6 +113,31 @@ impl LogContext {
             drop(lock);
             outcome
         })
+    }
+
+    /// Runs blocking work that may take as long as it gets on, such as a recovery. `f` gets the disk to
+    /// use.
+    ///
+    /// # Errors
+    /// `Unavailable` when no call to the disk has come back for `stall_after`: the job may still be
+    /// running, and is counted in `running` for as long as it does. `Indeterminate` when it
+    /// panicked.
+    pub async fn long_job<T: Send + 'static>(
+        &self,
+        running: &Running,
+        f: impl FnOnce(Arc<dyn Disk>) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (progress, patience) = (Progress::default(), self.options.stall_after);
+        let disk = WatchedDisk::new(Arc::clone(&self.disk), progress.clone());
+        let mut job = self.write_job(running, move || f(Arc::new(disk)));
+        let mut seen = 0;
+        loop {
+            match timeout(patience, &mut job).await {
+                Ok(outcome) => return outcome.map_err(|died| Error::indeterminate(&died)),
+                Err(_) if seen == progress.count() => return Err(Error::stalled(patience)),
+                Err(_) => seen = progress.count(),
+            }
+        }
     }
 }
 

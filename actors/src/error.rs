@@ -157,7 +157,7 @@ pub enum Error {
         what: String,
     },
     /// A file of the app's could not be read or written.
-    #[error("{op} {}: {source}", path.display())]
+    #[error("cannot {op} {}: {source}", path.display())]
     Io {
         /// What was tried.
         op: &'static str,
@@ -204,28 +204,11 @@ impl Error {
     /// What to do about it, in one short clause for people.
     pub fn advice(&self) -> &'static str {
         if let Some(source) = self.io() {
-            return match IoCause::of(source) {
-                IoCause::Surroundings => "correct the path, its permissions or its mount",
-                IoCause::Full => "free disk space or trim, then try again",
-                IoCause::Short => "raise the limit or free what is short, then try again",
-                IoCause::Interrupted => "try again",
-                IoCause::Device => "look at the disk and the system's log, then open the log again",
-            };
+            return io_advice(source);
         }
         match self {
             Self::StorageFull => "free disk space or trim, then try again",
-            Self::Storage(error) if matches!(error.as_ref(), StorageError::CorruptFile { .. }) => {
-                "restore the file that it names from a copy"
-            }
-            Self::Storage(error) if matches!(error.as_ref(), StorageError::NotALog { .. }) => {
-                "name the directory of a log"
-            }
-            Self::Storage(error) if matches!(error.as_ref(), StorageError::Locked { .. }) => {
-                "stop the process that has it open, or read it read-only"
-            }
-            Self::Storage(error) if matches!(error.as_ref(), StorageError::NewerVersion { .. }) => {
-                "open it with the version of tierlog that wrote it, or a newer one"
-            }
+            Self::Storage(error) => storage_advice(error),
             _ => match self.kind() {
                 ErrorKind::Retry => "try again",
                 ErrorKind::BackOff => "wait until there is room, then try again",
@@ -267,6 +250,12 @@ impl Error {
         }
     }
 
+    pub(crate) fn stalled(patience: std::time::Duration) -> Self {
+        Self::Unavailable {
+            why: format!("the disk did not answer within {patience:?}").into(),
+        }
+    }
+
     pub(crate) fn not_appended(why: &dyn std::fmt::Display) -> Self {
         Self::NotAppended {
             why: why.to_string().into(),
@@ -281,6 +270,45 @@ fn kind_of(source: &std::io::Error) -> ErrorKind {
         IoCause::Full | IoCause::Short => ErrorKind::BackOff,
         IoCause::Interrupted => ErrorKind::Retry,
         IoCause::Device => ErrorKind::Reopen,
+    }
+}
+
+fn storage_advice(error: &StorageError) -> &'static str {
+    match error {
+        StorageError::CorruptFile { .. } | StorageError::Corrupt(_) => {
+            "restore what is damaged from a copy"
+        }
+        StorageError::NotALog { .. } => {
+            "name the directory of a log, or for a new one a directory that is missing or empty"
+        }
+        StorageError::ForeignLog { .. } => "put the files of one log together, as in a copy of all",
+        StorageError::Locked { .. } => "stop the process that has it open, or read it read-only",
+        StorageError::NewerVersion { .. } => {
+            "open it with the version of tierlog that wrote it, or a newer one"
+        }
+        _ => "open the log again",
+    }
+}
+
+fn io_advice(source: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind as Io;
+    match (IoCause::of(source), source.kind()) {
+        (IoCause::Surroundings, Io::PermissionDenied) => "check who may read and write there",
+        (IoCause::Surroundings, Io::ReadOnlyFilesystem) => {
+            "it can be read where it is, and written on a writable disk alone"
+        }
+        (IoCause::Surroundings, Io::NotADirectory | Io::NotFound) => "check the path",
+        (IoCause::Surroundings, _) => "correct the path, its permissions or its mount",
+        (IoCause::Full, _) => "free disk space or trim, then try again",
+        // EAGAIN, of a thread or a lock.
+        (IoCause::Short, Io::WouldBlock) => "allow the process more threads and memory",
+        (IoCause::Short, _) => match source.raw_os_error() {
+            // ENFILE, EMFILE.
+            Some(23 | 24) => "allow the process more open files",
+            _ => "raise the limit or free what is short, then try again",
+        },
+        (IoCause::Interrupted, _) => "try again",
+        (IoCause::Device, _) => "look at the disk and the system's log, then open the log again",
     }
 }
 

@@ -55,7 +55,7 @@ table! {
     tail_cache = "16MiB", "recent frames kept for readers at the tail";
     read_cache = "32MiB", "blocks kept for other readers";
     idle_mark = "1s", "an idle stream gets a durable mark of its end after this";
-    stall_after = "30s", "a write or sync that takes longer closes its stream";
+    stall_after = "30s", "a call to the disk that takes longer closes its stream, or the log";
     manifest_chunk = "256KiB", "size of a manifest chunk (16KiB to 1MiB, whole pages of 4KiB)";
     manifest_rotate = "4MiB", "the manifest goes on in a new file at this size";
     io_threads = "4", "streams synced in parallel; the number of threads follows from it";

@@ -79,7 +79,8 @@ pub struct Settings {
     /// A stream that was idle for so long gets a durable mark of its end.
     #[serde(with = "text")]
     pub idle_mark: Duration,
-    /// A write or sync that takes longer ends its tickets as indeterminate and closes the stream.
+    /// A call to the disk that takes longer ends what waits for it: tickets as indeterminate, and the
+    /// stream, or where it is the manifest's, the log.
     #[serde(with = "text")]
     pub stall_after: Duration,
     /// The size of a chunk of the manifest.

@@ -90,9 +90,14 @@ impl FromStr for Size {
             let known = UNITS
                 .iter()
                 .find(|(name, _)| name.eq_ignore_ascii_case(unit));
-            known.map(|&(_, factor)| factor).ok_or_else(|| {
-                format!("`{unit}` is no unit of size: use B, KiB, MiB, GiB, TiB, kB, MB, GB or TB")
-            })?
+            known
+                .map(|&(_, factor)| factor)
+                .ok_or_else(|| match unit.starts_with(['.', ',']) {
+                    true => "a size is a whole number and a unit: 1536KiB for 1.5MiB".to_owned(),
+                    false => format!(
+                        "`{unit}` is no unit of size: use B, KiB, MiB, GiB, TiB, kB, MB, GB or TB"
+                    ),
+                })?
         };
         number
             .parse::<u64>()
@@ -147,7 +152,8 @@ mod tests {
             ("MiB", "a number and a unit"),
             ("-5MiB", "a number and a unit"),
             ("64K", "no unit of size"),
-            ("1.5MiB", "no unit of size"),
+            ("1.5MiB", "whole number"),
+            ("64Kb.", "no unit of size"),
             ("16 TiB TiB", "no unit of size"),
             ("99999999999999999999", "64 bits"),
             ("18014398509481984KiB", "64 bits"),

@@ -33,6 +33,9 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         .find(|(name, _)| name.eq_ignore_ascii_case(unit));
     let &(_, factor) = known.ok_or_else(|| match unit {
         "" => "a duration needs its unit: ns, us, ms, s, m, h or d".to_owned(),
+        _ if unit.starts_with(['.', ',']) => {
+            "a duration is a whole number and a unit: 1500ms for 1.5s".to_owned()
+        }
         _ => format!("`{unit}` is no unit of time: use ns, us, ms, s, m, h or d"),
     })?;
     number
@@ -85,7 +88,7 @@ mod tests {
             ("-1s", "a number and a unit"),
             ("30", "needs its unit"),
             ("5 weeks", "no unit of time"),
-            ("1.5s", "no unit of time"),
+            ("1.5s", "whole number"),
             ("999999999999d", "longer than any clock"),
             (
                 "9999999999999999999999999999999999999999999s",

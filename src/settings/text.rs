@@ -37,7 +37,13 @@ macro_rules! value_by_count {
     ($($name:ty),*) => {$(
         impl Value for $name {
             fn parse(text: &str) -> Result<Self, String> {
-                text.trim().parse().map_err(|_| "expected a whole number".into())
+                let digits = text.trim();
+                digits.parse().map_err(|_| {
+                    match !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+                        true => "this is more than can be counted".to_owned(),
+                        false => "expected a whole number".to_owned(),
+                    }
+                })
             }
             fn show(&self) -> String {
                 self.to_string()

@@ -49,7 +49,7 @@ pub enum StorageError {
         supported: u16,
     },
     /// Somebody else has the log open for writing.
-    #[error("{} is held by another owner", path.display())]
+    #[error("the log is in use: {} is held by another owner", path.display())]
     Locked {
         /// The lock file.
         path: PathBuf,

@@ -34,6 +34,9 @@ pub struct SegmentVerdict {
     pub records: u64,
     /// How many bytes the good frames take.
     pub bytes: u64,
+    /// The offset with which it begins: by the manifest, by its header, or else by its first good
+    /// frame. Where a segment that is still open ends, the next one's says.
+    pub base: Option<Offset>,
     /// The offset of the first good record and the one behind the last, so that the caller can
     /// hold the segments of a stream against one another.
     pub range: Option<(Offset, Offset)>,
@@ -51,9 +54,10 @@ impl SegmentVerdict {
 /// Checks a segment file: header, every frame and every record, the chain of offsets, and, where
 /// the segment is sealed, digest, footer and length against the manifest.
 ///
-/// Of a segment that is still open, what begins at `until` or behind is left alone, since somebody
-/// may be writing there; without `until` whatever is there has to hold together, and a torn end
-/// that nothing claims is not damage.
+/// A segment that is still open has to reach `until`, and what begins there or behind is left
+/// alone, since somebody may be writing there: give the durable end, or where the next segment
+/// begins. Without `until` whatever is there has to hold together, and a torn end that nothing
+/// claims is not damage.
 ///
 /// Fails only where the file can't be read or is of a newer version; a missing file is damage.
 pub fn verify_segment(
@@ -204,7 +208,8 @@ impl Check {
             index_is_off: false,
         };
         let (runs, claim) = self.frames(base, &mut sum)?;
-        self.header(&header, base.or(runs.first().map(|run| run.base)), &runs);
+        self.verdict.base = base.or(runs.first().map(|run| run.base));
+        self.header(&header, self.verdict.base, &runs);
         let asked = |run: &&Run| !self.bounds.is_behind(run.base);
         let (first, last) = (runs.iter().find(asked), runs.iter().rfind(asked));
         self.verdict.range = first.zip(last).map(|(a, z)| (a.base, z.end));

@@ -188,3 +188,14 @@ fn many_streams_and_many_segments_each_keep_their_order() {
     }
     assert!(place.json(["segments", "a"]).len() >= 3);
 }
+
+/// Nothing more can be taken in while the window is full, so that a policy which syncs late would let
+/// the command stand still: for an hour, with this one.
+#[test]
+fn a_full_window_does_not_wait_for_a_late_sync() {
+    let place = Place::new();
+    let args = ["append", "s", "--print-acks", "--window", "2"];
+    let args = args.iter().chain(&["--set", "flush=every 1h"]);
+    let run = place.feed(args, "a\nb\nc\n").expect_code(0);
+    assert_eq!(run.text(), "0\n1\n2\n");
+}

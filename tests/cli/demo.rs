@@ -133,6 +133,16 @@ fn a_file_that_cannot_be_read_twice_is_refused() {
 
 #[test]
 fn ctrl_c_ends_a_demo_with_130_and_leaves_nothing() {
+    stopped_by(rustix::process::Signal::INT, 130);
+}
+
+/// Whoever closes the terminal should not find gigabytes in a temporary directory later.
+#[test]
+fn a_terminal_that_goes_away_ends_a_demo_that_leaves_nothing() {
+    stopped_by(rustix::process::Signal::HUP, 129);
+}
+
+fn stopped_by(signal: rustix::process::Signal, code: i32) {
     let place = Place::new();
     let tmp = place.path("tmp");
     std::fs::create_dir(&tmp).unwrap();
@@ -144,8 +154,8 @@ fn ctrl_c_ends_a_demo_with_130_and_leaves_nothing() {
     while std::fs::read_dir(&tmp).unwrap().count() == 0 {
         std::thread::yield_now();
     }
-    demo.signal(rustix::process::Signal::INT);
-    let run = demo.end().expect_code(130);
+    demo.signal(signal);
+    let run = demo.end().expect_code(code);
     assert!(run.out.is_empty() && run.err.is_empty(), "{run:?}");
     assert_eq!(std::fs::read_dir(&tmp).unwrap().count(), 0);
 }

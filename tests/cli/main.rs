@@ -14,3 +14,4 @@ mod operate;
 mod processes;
 mod read;
 mod usage;
+mod words;

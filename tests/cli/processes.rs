@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
@@ -22,7 +22,8 @@ fn a_second_writer_gets_one_clear_line_at_once_and_readers_do_not() {
         &["trim", "s", "--before", "0"],
     ] {
         let log = place.log();
-        place.run(args).expect_line(1, &[log.to_str().unwrap()]);
+        let words = ["in use", log.to_str().unwrap(), "`verify` work beside it"];
+        place.run(args).expect_line(1, &words);
     }
     assert_eq!(place.read("s"), b"first\n");
     assert_eq!(place.json(["streams"])[0]["name"], "s");
@@ -37,7 +38,8 @@ fn a_second_writer_gets_one_clear_line_at_once_and_readers_do_not() {
 #[test]
 fn ctrl_c_while_waiting_for_stdin_ends_at_once_and_keeps_what_was_acked() {
     let place = Place::new();
-    for (signal, round) in [(Signal::INT, 0), (Signal::TERM, 1)] {
+    let ends = [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)];
+    for (round, (signal, code)) in ends.into_iter().enumerate() {
         let mut child = Running::start(place.tierlog(["append", "s", "--print-acks"]));
         let mut stdin = child.stdin().unwrap();
         writeln!(stdin, "kept").unwrap();
@@ -46,10 +48,10 @@ fn ctrl_c_while_waiting_for_stdin_ends_at_once_and_keeps_what_was_acked() {
         stdin.flush().unwrap();
         child.signal(signal);
         // stdin stays open: nothing but the signal can end it.
-        let run = child.end_with_stdin_open().expect_code(130);
+        let run = child.end_with_stdin_open().expect_code(code);
         drop(stdin);
         assert!(run.out.is_empty());
-        assert!(run.err.contains("1 records"), "{}", run.err);
+        assert!(run.err.contains("1 record,"), "{}", run.err);
         assert_eq!(place.read("s"), "kept\n".repeat(round + 1).as_bytes());
     }
 }
@@ -195,4 +197,63 @@ fn nothing_acked_is_lost_to_kill_9() {
     assert!(sent.as_bytes().starts_with(&kept));
     assert!(kept.iter().filter(|byte| **byte == b'\n').count() >= acked);
     place.run(["verify"]).expect_code(0);
+}
+
+/// `nohup`, and a shell's background jobs, start a command with signals ignored. Catching them all the
+/// same once made the end of a terminal session the end of the command.
+#[test]
+fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
+    let place = Place::new();
+    let mut child = Running::start(under_sh(
+        "trap '' HUP INT",
+        place.tierlog(["append", "s", "--print-acks"]),
+    ));
+    let mut stdin = child.stdin().unwrap();
+    writeln!(stdin, "before").unwrap();
+    assert_eq!(child.line().as_deref(), Some("0"));
+    child.signal(Signal::HUP);
+    child.signal(Signal::INT);
+    writeln!(stdin, "after").unwrap();
+    assert_eq!(child.line().as_deref(), Some("1"));
+    drop(stdin);
+    child.end().expect_code(0);
+    assert_eq!(place.read("s"), b"before\nafter\n");
+}
+
+/// A limit on the size of files kills whoever passes it, unless that signal is caught.
+#[test]
+fn a_limit_on_file_sizes_is_a_full_disk_and_not_a_death() {
+    let place = Place::new();
+    let settings = ["--set", "segment_size=16MiB", "--set", "max_record=1MiB"];
+    let args = settings.iter().chain(&["append", "s", "--print-acks"]);
+    // Blocks of 512 bytes or of 1,024, as the shell likes.
+    let mut child = Running::start(under_sh("ulimit -f 4096", place.tierlog(args)));
+    let mut stdin = child.stdin().unwrap();
+    let lines = numbered(200_000);
+    let all = lines.clone();
+    let feeder = std::thread::spawn(move || {
+        // It ends before it has read everything.
+        let _ = stdin.write_all(lines.as_bytes());
+    });
+    child.wait_for_err("the log has no room");
+    child.signal(Signal::INT);
+    let run = child.end_with_stdin_open().expect_code(130);
+    feeder.join().unwrap();
+    let acked = run.text().lines().count();
+    let kept = place.read("s");
+    assert!(acked > 0 && all.as_bytes().starts_with(&kept));
+    assert_eq!(kept.iter().filter(|byte| **byte == b'\n').count(), acked);
+    place.run(["verify"]).expect_code(0);
+}
+
+/// The same command, started by a shell that does something first.
+fn under_sh(first: &str, command: Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell
+        .arg("-c")
+        .arg(format!("{first}; exec \"$@\""))
+        .arg("sh")
+        .arg(command.get_program())
+        .args(command.get_args());
+    shell
 }

@@ -39,6 +39,31 @@ fn functions() -> BTreeSet<String> {
     names
 }
 
+/// Where events and spans of the program say that they come from; each says it.
+fn targets() -> BTreeSet<String> {
+    let mut files = Vec::new();
+    for folder in ["src", "actors/src", "storage/src"] {
+        rust_files(&root().join(folder), &mut files);
+    }
+    let mut targets = BTreeSet::new();
+    for path in files {
+        let text = fs::read_to_string(&path).expect("a source file");
+        for piece in text.split("tracing::").skip(1) {
+            let Some((name, arguments)) = piece.split_once("!(") else {
+                continue;
+            };
+            if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+                continue;
+            }
+            let target = arguments.trim_start().strip_prefix("target: \"tierlog::");
+            let target = target.and_then(|target| target.split('"').next());
+            let target = target.unwrap_or_else(|| panic!("{}: {name}!", path.display()));
+            targets.insert(format!("tierlog::{target}"));
+        }
+    }
+    targets
+}
+
 /// What stands in backticks and looks like the name of a test: three words or more.
 fn tests_named(page: &str) -> BTreeSet<&str> {
     let words = page.split('`').skip(1).step_by(2);
@@ -75,4 +100,14 @@ fn the_table_of_settings_has_every_key_with_its_default() {
         .filter(|row| !page.contains(row.as_str()))
         .collect();
     assert!(missing.is_empty(), "docs/operations.md lacks {missing:#?}");
+}
+
+#[test]
+fn the_table_of_log_lines_has_every_target() {
+    let page = fs::read_to_string(root().join("docs/operations.md")).expect("the page");
+    let rows = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `tierlog::"));
+    let listed = rows.filter_map(|row| Some(format!("tierlog::{}", row.split('`').next()?)));
+    assert_eq!(listed.collect::<BTreeSet<_>>(), targets());
 }

@@ -96,6 +96,7 @@ async fn all_end(point: &str, waits: Vec<(&'static str, JoinHandle<Option<Error>
                     | Error::NotAppended { .. }
                     | Error::Unavailable { .. }
                     | Error::StreamFailed { .. }
+                    | Error::RolloverFailed { .. }
                     | Error::Conflict { .. }
                     | Error::WouldBlock { .. }
                     | Error::Truncated { .. }

@@ -14,7 +14,7 @@ use tierlog_storage::StreamId;
 use super::{
     admission::{Demand, Verdict, decide},
     handle::CoordinatorHandle,
-    ledger::Ledger,
+    ledger::{Hot, Ledger},
     tasks::{self, Effect, Tasks},
 };
 use crate::{
@@ -23,22 +23,24 @@ use crate::{
     exec::Running,
     kind::Kind,
     manifest::{Ended, ManifestHandle},
+    meters::Share,
     protocol::coordinator::{Admit, AdmitError, Discard, Hydrate, Rollover, Trim},
     stream::bell::Bell,
     writer::WriterHandle,
 };
 
-/// Starts it. `hot_bytes` is what segments on disk hold already.
+/// Starts it. `on_disk` is what segments hold already.
 pub fn spawn(
     log: Arc<LogContext>,
     generation: tasks::Tasks,
-    hot_bytes: u64,
+    on_disk: Hot,
 ) -> (CoordinatorHandle, Ended<CoordinatorActor>) {
     let capacity = log.options.coordinator_queue;
-    let ledger = Ledger::new(hot_bytes, log.options.hot_budget);
+    let ledger = Ledger::new(on_disk, log.options.hot_budget, &log.meters);
     let drained = Arc::new(Bell::default());
     let actor = CoordinatorActor {
         most_tasks: log.options.max_streams * 2 + 64,
+        waiting: Share::of(&log.meters.coordinator_queue),
         log,
         tasks: generation,
         ledger: Arc::clone(&ledger),
@@ -63,6 +65,8 @@ pub struct CoordinatorActor {
     wanting: HashMap<StreamId, WriterHandle>,
     under_way: FuturesUnordered<BoxFuture<'static, Effect>>,
     most_tasks: usize,
+    /// Messages in the mailbox.
+    waiting: Share,
     drained: Arc<Bell>,
     /// A folder could not be synced: nothing here is certain any more.
     broken: Option<Error>,
@@ -85,8 +89,8 @@ impl CoordinatorActor {
     fn take_effect(&mut self, effect: Effect) {
         match effect {
             Effect::None => {}
-            Effect::Freed(bytes) => {
-                self.ledger.release(bytes);
+            Effect::Freed(freed) => {
+                self.ledger.release(freed);
                 self.nudge_all();
             }
             Effect::DiskFull { stream, writer } => {
@@ -94,7 +98,6 @@ impl CoordinatorActor {
             }
             Effect::Broken(error) => self.broken = Some(error),
         }
-        metrics::gauge!("tierlog_hot_bytes").set(self.ledger.used() as f64);
     }
 
     async fn run(
@@ -113,6 +116,7 @@ impl CoordinatorActor {
                     self.take_effect(effect);
                 }
                 signal = mailbox.recv(), if takes_more => {
+                    self.waiting.set_len(mailbox.len());
                     self.drained.ring();
                     return Ok(signal);
                 }

@@ -110,7 +110,7 @@ impl CoordinatorHandle {
 
     /// A segment counts for more than it did.
     pub fn book_more(&self, bytes: u64) {
-        self.ledger.book(bytes).keep();
+        self.ledger.book_more(bytes);
     }
 
     /// Ends the actor where it stands.

@@ -5,28 +5,71 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use crate::protocol::coordinator::AdmissionGuard;
+use crate::{
+    meters::{Meters, Share},
+    protocol::coordinator::AdmissionGuard,
+};
 
-/// Bytes that hot segments hold. An open segment counts with its full size, since it may grow to
-/// that without asking again.
+/// What hot segments hold, or what comes back of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Hot {
+    /// Bytes. An open segment counts with its full size, since it may grow to that without asking
+    /// again.
+    pub bytes: u64,
+    /// Segments.
+    pub segments: u64,
+}
+
+/// What hot segments hold, and what they may hold.
 #[derive(Debug)]
 pub struct Ledger {
-    used: AtomicU64,
+    bytes: Account,
+    segments: Account,
     limit: Option<u64>,
+}
+
+/// A sum, and the part of a gauge that shows it.
+#[derive(Debug)]
+struct Account {
+    sum: AtomicU64,
+    shown: Share,
+}
+
+impl Account {
+    fn new(sum: u64, shown: Share) -> Self {
+        shown.add(sum);
+        let sum = AtomicU64::new(sum);
+        Self { sum, shown }
+    }
+
+    fn add(&self, n: u64) {
+        self.sum.fetch_add(n, Ordering::Relaxed);
+        self.shown.add(n);
+    }
+
+    /// A segment found damaged may have counted for less than it gives back: it stops at zero.
+    fn sub(&self, n: u64) {
+        let fall = |sum: u64| Some(sum.saturating_sub(n));
+        let (Ok(before) | Err(before)) =
+            self.sum
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fall);
+        self.shown.sub(n.min(before));
+    }
 }
 
 impl Ledger {
     /// An account that begins with what is on disk.
-    pub fn new(used: u64, limit: Option<u64>) -> Arc<Self> {
+    pub fn new(on_disk: Hot, limit: Option<u64>, meters: &Meters) -> Arc<Self> {
         Arc::new(Self {
-            used: AtomicU64::new(used),
+            bytes: Account::new(on_disk.bytes, Share::of(&meters.hot_bytes)),
+            segments: Account::new(on_disk.segments, Share::of(&meters.hot_segments)),
             limit,
         })
     }
 
-    /// What is held.
+    /// Bytes that are held.
     pub fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
+        self.bytes.sum.load(Ordering::Relaxed)
     }
 
     /// What may be held.
@@ -34,23 +77,25 @@ impl Ledger {
         self.limit
     }
 
-    /// Books bytes for a segment. The one caller has decided before.
+    /// Books the bytes of another segment. The one caller has decided before.
     pub fn book(self: &Arc<Self>, bytes: u64) -> AdmissionGuard {
-        self.used.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes.add(bytes);
+        self.segments.add(1);
         AdmissionGuard {
             ledger: Arc::clone(self),
             bytes,
         }
     }
 
-    /// Gives bytes back. A segment found damaged may have counted for less than it gives back:
-    /// the account stops at zero.
-    pub fn release(&self, bytes: u64) {
-        let _ = self
-            .used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                Some(used.saturating_sub(bytes))
-            });
+    /// Books more bytes for a segment that is booked already.
+    pub fn book_more(&self, bytes: u64) {
+        self.bytes.add(bytes);
+    }
+
+    /// Gives back.
+    pub fn release(&self, freed: Hot) {
+        self.bytes.sub(freed.bytes);
+        self.segments.sub(freed.segments);
     }
 }
 
@@ -60,14 +105,19 @@ mod tests {
 
     #[test]
     fn a_guard_gives_back_unless_kept() {
-        let ledger = Ledger::new(5, Some(100));
+        let hot = |bytes, segments| Hot { bytes, segments };
+        let ledger = Ledger::new(hot(5, 1), Some(100), &Meters::new());
+        let held = || hot(ledger.used(), ledger.segments.sum.load(Ordering::Relaxed));
         let dropped = ledger.book(10);
         let kept = ledger.book(20);
-        assert_eq!(ledger.used(), 35);
+        assert_eq!(held(), hot(35, 3));
         drop(dropped);
         kept.keep();
-        assert_eq!(ledger.used(), 25);
-        ledger.release(1_000);
-        assert_eq!(ledger.used(), 0);
+        assert_eq!(held(), hot(25, 2));
+        ledger.book_more(7);
+        ledger.release(hot(12, 1));
+        assert_eq!(held(), hot(20, 1));
+        ledger.release(hot(1_000, 2));
+        assert_eq!(held(), hot(0, 0));
     }
 }

@@ -11,5 +11,5 @@ mod tasks;
 
 pub use actor::spawn;
 pub use handle::CoordinatorHandle;
-pub use ledger::Ledger;
+pub use ledger::{Hot, Ledger};
 pub use tasks::Tasks;

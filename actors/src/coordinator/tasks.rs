@@ -11,6 +11,7 @@ use tierlog_storage::{
     segment::{self, Latched},
 };
 
+use super::ledger::Hot;
 use crate::{
     context::{Counters, LogContext},
     error::Error,
@@ -21,6 +22,7 @@ use crate::{
     stream::segments::{Segment, SegmentKind},
     writer::WriterHandle,
 };
+use tokio::time::timeout;
 
 /// What a task needs.
 #[derive(Debug, Clone)]
@@ -36,8 +38,8 @@ pub struct Tasks {
 pub enum Effect {
     /// Nothing.
     None,
-    /// So many bytes of the hot budget came back.
-    Freed(u64),
+    /// A part of the hot budget came back.
+    Freed(Hot),
     /// The disk was full; this writer wants to be told when something was freed.
     DiskFull {
         /// Its stream.
@@ -104,6 +106,7 @@ pub async fn admit(tasks: Tasks, admit: Admit, guard: AdmissionGuard) -> Effect 
         }
         log.faults.at("coordinator.after_commit").await;
     }
+    tracing::debug!(target: "tierlog::coordinator", %stream, segment = %no, "a segment was made");
     let admitted = Admitted {
         file: Arc::new(file),
         no,
@@ -213,7 +216,14 @@ pub async fn roll_over(tasks: Tasks, rollover: Rollover) -> Effect {
         .await
     {
         Ok(_) => {
-            let freed = admitted.saturating_sub(facts.file_len);
+            tracing::debug!(
+                target: "tierlog::coordinator", stream = %stream.name, segment = %no,
+                base = %facts.base, end = %facts.end, bytes = facts.file_len, "a segment is sealed"
+            );
+            let freed = Hot {
+                bytes: admitted.saturating_sub(facts.file_len),
+                segments: 0,
+            };
             if let Some(segment) = Segment::ended(no, salt, &SegmentStatus::Sealed(facts)) {
                 stream.segments.put(Arc::new(segment));
             }
@@ -273,6 +283,10 @@ pub async fn trim(tasks: Tasks, trim: Trim) -> Effect {
     stream.advance_start(before);
     let gone = stream.segments.trim(before);
     drop(edges);
+    tracing::debug!(
+        target: "tierlog::coordinator", stream = %stream.name, start = %before,
+        segments = gone.len(), "trimmed"
+    );
     let segments = gone
         .iter()
         .map(|segment| (segment.no, held(segment, &tasks)))
@@ -299,7 +313,12 @@ async fn remove(tasks: &Tasks, stream: StreamId, segments: Vec<(SegmentNo, u64)>
     if segments.is_empty() {
         return Effect::None;
     }
-    let freed = segments.iter().map(|(_, bytes)| bytes).sum();
+    // What was blank has given its place back by itself.
+    let booked = segments.iter().filter(|(_, bytes)| *bytes > 0);
+    let freed = Hot {
+        bytes: booked.clone().map(|(_, bytes)| bytes).sum(),
+        segments: booked.count() as u64,
+    };
     let numbers: Vec<_> = segments.into_iter().map(|(no, _)| no).collect();
     // Readers let go first: a removed file that is still open keeps its space.
     tasks.log.readers.forget(stream, &numbers);
@@ -315,11 +334,13 @@ async fn remove(tasks: &Tasks, stream: StreamId, segments: Vec<(SegmentNo, u64)>
                 }
             }
             sync_dir(log.disk.as_ref(), &log.layout.stream_dir(stream))
-        })
-        .await;
-    match removed {
-        Ok(Err(error)) => Effect::Broken(error),
-        Ok(Ok(())) | Err(_) => Effect::Freed(freed),
+        });
+    // What waits for this has its answer in the manifest: it does not have to wait for a disk that
+    // does not come back, whose room is not free either.
+    match timeout(tasks.log.options.stall_after, removed).await {
+        Ok(Ok(Err(error))) => Effect::Broken(error),
+        Ok(Ok(Ok(())) | Err(_)) => Effect::Freed(freed),
+        Err(_) => Effect::None,
     }
 }
 

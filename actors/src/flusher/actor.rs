@@ -1,6 +1,6 @@
 //! The loop: take what waits, hand it to a thread, answer.
 
-use std::{convert::Infallible, sync::Arc, time::Instant};
+use std::{convert::Infallible, sync::Arc};
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use kameo::{
@@ -24,6 +24,7 @@ use crate::{
     error::Error,
     exec::JobDied,
     manifest::Ended,
+    meters::Share,
     protocol::{Reply, flusher::FlushRequest},
 };
 
@@ -36,6 +37,7 @@ pub fn spawn(
     let actor = FlusherActor {
         queue: Queue::new(log.options.io_threads),
         most_waiting: log.options.max_streams,
+        waiting: Share::of(&log.meters.flusher_queue),
         log,
         claims,
         syncing: FuturesUnordered::new(),
@@ -54,6 +56,8 @@ pub struct FlusherActor {
     claims: Arc<ClaimsFile>,
     queue: Queue,
     most_waiting: usize,
+    /// Messages in the mailbox.
+    waiting: Share,
     syncing: FuturesUnordered<BoxFuture<'static, Synced>>,
 }
 
@@ -82,12 +86,11 @@ impl FlusherActor {
             done,
         } = request;
         let claims = Arc::clone(&self.claims);
+        let log = Arc::clone(&self.log);
         let job = self.log.write_job(&running, move || {
-            let begun = Instant::now();
             for file in &files {
-                file.sync()?;
+                log.sync(file)?;
             }
-            metrics::histogram!("tierlog_fsync_seconds").record(begun.elapsed().as_secs_f64());
             // Readers of other processes, and a restart of this one, take the claim's word. It is
             // given before the ack, so that whatever was acked is also claimed.
             leave_claim(&claims, slot, &claim);
@@ -124,6 +127,7 @@ impl FlusherActor {
         loop {
             let takes_more = self.queue.len() < self.most_waiting;
             if takes_more && let Ok(signal) = mailbox.try_recv() {
+                self.waiting.set_len(mailbox.len());
                 return Some(signal);
             }
             self.start().await;
@@ -132,7 +136,10 @@ impl FlusherActor {
                 Some(synced) = self.syncing.next(), if !self.syncing.is_empty() => {
                     self.finish(synced).await;
                 }
-                signal = mailbox.recv(), if takes_more => return signal,
+                signal = mailbox.recv(), if takes_more => {
+                    self.waiting.set_len(mailbox.len());
+                    return signal;
+                }
             }
         }
     }

@@ -20,6 +20,7 @@ use crate::{
     context::{Counters, LogContext},
     error::Error,
     exec::{Completion, JobDied, Running},
+    meters::Share,
     protocol::{
         Reply,
         manifest::{CloseClean, Commit, StateOf},
@@ -50,7 +51,11 @@ pub type Ended<A> = JoinHandle<Result<(A, ActorStopReason), PanicError>>;
 pub fn spawn(args: ManifestArgs) -> (ManifestHandle, Ended<ManifestActor>) {
     let drained = Arc::new(Bell::default());
     let queue = args.log.options.manifest_queue;
+    let lag = Share::of(&args.log.meters.manifest_lag_bytes);
+    lag.set(args.file.behind_snapshot());
     let actor = ManifestActor {
+        lag,
+        queued: Share::of(&args.log.meters.manifest_queue),
         log: args.log,
         running: args.running,
         store: Some(Store {
@@ -77,6 +82,10 @@ pub struct ManifestActor {
     running: Running,
     /// `None` while a job has it, or when it is lost.
     store: Option<Store>,
+    /// Bytes that stand behind the snapshot.
+    lag: Share,
+    /// Messages in the mailbox.
+    queued: Share,
     job: Option<InJob>,
     waiting: Vec<Commit>,
     /// Questions that wait until everything queued before is written.
@@ -94,6 +103,7 @@ pub struct ManifestActor {
 struct InJob {
     outcome: Completion<Outcome>,
     replies: Vec<Commit>,
+    since: Instant,
 }
 
 impl ManifestActor {
@@ -122,6 +132,7 @@ impl ManifestActor {
         self.job = Some(InJob {
             outcome,
             replies: batch,
+            since: Instant::now(),
         });
         self.unclaimed = None;
     }
@@ -141,6 +152,9 @@ impl ManifestActor {
             self.lost = Some(why.cloned().unwrap_or_else(gone));
         }
         self.store = outcome.store;
+        if let Some(store) = &self.store {
+            self.lag.set(store.file.behind_snapshot());
+        }
         self.log.faults.at("manifest.after_commit").await;
         Counters::add(
             &self.log.counters.manifest_commits,
@@ -189,7 +203,15 @@ impl ManifestActor {
         self.job = Some(InJob {
             outcome,
             replies: Vec::new(),
+            since: Instant::now(),
         });
+    }
+
+    /// The disk does not answer. Whoever waits for a commit would wait as long; that the job may still
+    /// end keeps a successor from beginning, and the log stops.
+    fn stalled(&mut self) {
+        let patience = self.log.options.stall_after;
+        self.lost = Some(Error::indeterminate(&Error::stalled(patience)));
     }
 
     async fn run(
@@ -200,6 +222,7 @@ impl ManifestActor {
             if self.takes_more()
                 && let Ok(signal) = mailbox.try_recv()
             {
+                self.queued.set_len(mailbox.len());
                 self.drained.ring();
                 return Ok(Some(signal));
             }
@@ -221,14 +244,18 @@ impl ManifestActor {
             }
             let takes_more = self.takes_more();
             let claim_at = self.unclaimed.filter(|_| self.job.is_none());
+            let stall = self.log.options.stall_after;
+            let stall_at = self.job.as_ref().map(|job| job.since + stall);
             tokio::select! {
                 biased;
                 outcome = in_job(&mut self.job) => self.finish(outcome).await,
                 signal = mailbox.recv(), if takes_more => {
+                    self.queued.set_len(mailbox.len());
                     self.drained.ring();
                     return Ok(signal);
                 }
                 () = sleep_until(claim_at) => self.claim(),
+                () = sleep_until(stall_at) => self.stalled(),
             }
         }
     }

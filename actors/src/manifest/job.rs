@@ -51,7 +51,7 @@ pub fn commit(log: &LogContext, mut store: Store, commits: &[Vec<Entry>]) -> Out
             begin_file(log, &mut store).and_then(|()| store.file.commit(commits, &mut store.state))
         }
     };
-    metrics::histogram!("tierlog_manifest_commit_seconds").record(begun.elapsed().as_secs_f64());
+    log.meters.manifest_commit_seconds.record(begun.elapsed());
     match first {
         Ok(results) => {
             if store.file.wants_rotation()
@@ -93,6 +93,7 @@ fn begin_file(log: &LogContext, store: &mut Store) -> Result<(), StorageError> {
     next.publish()?;
     store.state.seq = next.last_seq();
     store.file = next;
+    tracing::debug!(target: "tierlog::manifest", number, "a new manifest file");
     // Everything is reachable from CURRENT by now; an old file that stays is only a leftover.
     if let Err(error) = ManifestLog::delete_older(log.disk.as_ref(), &log.layout, number) {
         tracing::warn!(target: "tierlog::manifest", %error, "an old manifest file stays");

@@ -9,7 +9,13 @@ use tierlog_storage::{
 };
 
 use super::Reply;
-use crate::{error::Error, kind::Kind, stream::shared::StreamShared, writer::WriterHandle};
+use crate::{
+    coordinator::{Hot, Ledger},
+    error::Error,
+    kind::Kind,
+    stream::shared::StreamShared,
+    writer::WriterHandle,
+};
 
 /// Admit a segment: make its file, durably, and say so in the manifest.
 #[derive(Debug)]
@@ -65,7 +71,7 @@ pub enum AdmitError {
 /// segment is gone; a guard that is dropped unused gives them back.
 #[derive(Debug)]
 pub struct AdmissionGuard {
-    pub(crate) ledger: Arc<crate::coordinator::Ledger>,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) bytes: u64,
 }
 
@@ -79,7 +85,8 @@ impl AdmissionGuard {
 impl Drop for AdmissionGuard {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            self.ledger.release(self.bytes);
+            let (bytes, segments) = (self.bytes, 1);
+            self.ledger.release(Hot { bytes, segments });
         }
     }
 }

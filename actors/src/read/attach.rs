@@ -53,6 +53,8 @@ impl Attached {
             Ok::<_, StorageError>((view, found.report))
         });
         let (view, report) = opened.await.map_err(died)?.map_err(Error::from)?;
+        let damage = report.damage().count() as u64;
+        ctx.meters.damage_at_open.increment(damage);
         let view = Arc::new(view);
         let _ = ctx.view.set(Arc::downgrade(&view));
         Ok(Self {

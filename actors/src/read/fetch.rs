@@ -21,9 +21,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{
     blocks::{BLOCK, BlockKey},
     files::OpenFile,
-    source::ReadContext,
+    source::{ReadContext, Timer},
 };
 use crate::{
+    error::Error,
     exec::{Completion, JobDied},
     options::ReadMode,
     stream::segments::{Segment, SegmentKind},
@@ -102,6 +103,8 @@ pub(super) enum Fetched {
 pub(super) struct Flight {
     pub(super) order: Order,
     state: State,
+    /// Runs since somebody has begun to wait for it.
+    timer: Option<Timer>,
 }
 
 enum State {
@@ -129,14 +132,22 @@ impl Flight {
                 State::Waiting(Box::pin(async move { turn.await.ok() }))
             }
         };
-        Self { order, state }
+        Self {
+            order,
+            state,
+            timer: None,
+        }
     }
 
     /// Starts the job only if a turn is free: nobody waits for it yet.
     pub(super) fn try_begin(ctx: &Arc<ReadContext>, order: Order) -> Option<Self> {
         let permit = Arc::clone(&ctx.jobs).try_acquire_owned().ok()?;
         let state = State::Running(launch(ctx, &order, permit));
-        Some(Self { order, state })
+        Some(Self {
+            order,
+            state,
+            timer: None,
+        })
     }
 
     /// What came of it.
@@ -154,6 +165,18 @@ impl Flight {
                 State::Running(completion) => return Pin::new(completion).poll(cx),
             }
         }
+    }
+
+    /// Resolves when it has been waited for as long as anybody may be kept waiting, and again after
+    /// as much time.
+    pub(super) fn poll_late(&mut self, ctx: &ReadContext, cx: &mut Context<'_>) -> Poll<Error> {
+        let Some(patience) = &ctx.patience else {
+            return Poll::Pending;
+        };
+        let timer = self.timer.get_or_insert_with(|| patience.timer());
+        ready!(timer.as_mut().poll(cx));
+        self.timer = None;
+        Poll::Ready(Error::stalled(patience.after))
     }
 }
 
@@ -204,10 +227,7 @@ fn read(ctx: &ReadContext, order: &Order, open: &OpenFile) -> Result<Fetched, St
     };
     loop {
         let key = (order.stream, segment.no, spot.pos);
-        match ctx
-            .blocks
-            .get_or_read(&key, || block_at(ctx, order, open, spot))
-        {
+        match cached_block(ctx, order, open, spot) {
             Ok(block) if block.first != spot.offset => {
                 // Can't be, since bytes below the end never change; what is cached is in doubt.
                 ctx.blocks.drop_block(&key);
@@ -239,6 +259,28 @@ pub(super) fn floor(segment: &Segment, offset: Offset) -> Spot {
             offset: entry.offset,
         },
     )
+}
+
+/// The block that begins at a spot, out of memory where it is there.
+fn cached_block(
+    ctx: &ReadContext,
+    order: &Order,
+    open: &OpenFile,
+    spot: Spot,
+) -> Result<Block, BlockError> {
+    let key = key_of(order.stream, &order.segment, spot);
+    let mut missed = false;
+    let block = ctx.blocks.get_or_read(&key, || {
+        missed = true;
+        block_at(ctx, order, open, spot)
+    });
+    if missed {
+        ctx.meters.block_misses.increment(1);
+        ctx.show_blocks();
+    } else {
+        ctx.meters.block_hits.increment(1);
+    }
+    block
 }
 
 fn block_at(

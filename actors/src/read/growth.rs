@@ -16,6 +16,7 @@ use tierlog_storage::{
 use super::{blocks::BLOCK, fetch::Spot, source::ReadContext};
 use crate::{
     error::Error,
+    meters::Share,
     stream::{
         budget::Budget,
         marks::Level,
@@ -44,7 +45,7 @@ impl Known {
             end: state.start,
             incarnation: state.incarnation,
         };
-        let (budget, tail) = (Budget::new(0, None), TailBudget::new(0));
+        let (budget, tail) = (Budget::new(0, None), TailBudget::new(0, Share::default()));
         let shared = StreamShared::new(id, &state.name, limits, budget, tail, begin);
         shared.shut(Error::Unsupported {
             what: "the log is attached read-only".into(),

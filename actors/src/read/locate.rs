@@ -137,7 +137,11 @@ impl Reader {
             return Poll::Ready(self.meet_damage());
         }
         if let Some(flight) = &mut self.flight {
-            let landed = ready!(flight.poll(&self.ctx, cx));
+            let landed = match flight.poll(&self.ctx, cx) {
+                Poll::Ready(landed) => landed,
+                // It stays: the next call goes on waiting for the same job.
+                Poll::Pending => return flight.poll_late(&self.ctx, cx).map(Err),
+            };
             let order = self.flight.take().map(|flight| flight.order);
             return Poll::Ready(match order {
                 Some(order) => self.land(&order, landed),
@@ -147,6 +151,7 @@ impl Reader {
         if self.bad_tail != Some(self.position)
             && let Some(frame) = self.stream.tail.find(self.position)
         {
+            self.ctx.meters.tail_hits.increment(1);
             self.chunk = Some(Chunk::of_tail(&frame));
             (self.run, self.lost) = (0, None);
             return Poll::Ready(Ok(()));
@@ -191,6 +196,7 @@ impl Reader {
             && block.first == spot.offset
             && block.end > position
         {
+            self.ctx.meters.block_hits.increment(1);
             self.accept(segment, &block);
             return;
         }

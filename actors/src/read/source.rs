@@ -1,16 +1,22 @@
 //! What all readers of a log share.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, OnceLock, Weak},
+    time::Duration,
+};
 
 use tierlog_storage::{
     LogId, Offset, SegmentNo, StorageError, StreamId, disk::Disk, layout::Layout,
 };
-use tokio::sync::Semaphore;
+use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
 
 use super::{blocks::Blocks, files::Files, follow::Follower, view::View};
 use crate::{
     error::Error,
     exec::{Completion, Executor, Running, Work, run},
+    meters::{ReadMeters, Share},
     options::ReadMode,
     stream::shared::StreamShared,
 };
@@ -26,6 +32,8 @@ pub struct ReadLimits {
     pub descriptors: usize,
     /// Reading jobs under way at once, of all readers together. Each holds about one block.
     pub jobs: usize,
+    /// How long a reader waits for a job before it says that the disk does not answer.
+    pub stall_after: Option<Duration>,
 }
 
 impl Default for ReadLimits {
@@ -35,6 +43,7 @@ impl Default for ReadLimits {
             cache: 32 << 20,
             descriptors: 128,
             jobs: 64,
+            stall_after: None,
         }
     }
 }
@@ -54,11 +63,17 @@ pub struct ReadContext {
     pub blocks: Blocks,
     /// How sealed segments are read.
     pub mode: ReadMode,
+    /// What is measured.
+    pub meters: ReadMeters,
+    /// Bytes of checked blocks, as they are shown.
+    block_bytes: Share,
     /// Counts the reading jobs that run.
     pub running: Running,
     /// One permit a job. The queue of the executor is bounded and refuses what does not fit;
     /// readers wait here instead, so that thousands of them never meet that refusal.
     pub(super) jobs: Arc<Semaphore>,
+    /// How long readers wait, where there is a runtime that can tell.
+    pub(super) patience: Option<Patience>,
     /// Which log it is: known once it was opened, and before anything is read.
     log: OnceLock<LogId>,
     /// What is known of somebody else's log, where it is one.
@@ -73,15 +88,19 @@ impl ReadContext {
         executor: Arc<dyn Executor>,
         limits: &ReadLimits,
     ) -> Arc<Self> {
+        let meters = ReadMeters::new();
         Arc::new(Self {
             disk,
             layout,
             executor,
+            block_bytes: Share::of(&meters.block_bytes),
+            meters,
             files: Files::new(limits.descriptors),
             blocks: Blocks::new(limits.cache),
             mode: limits.mode,
             running: Running::default(),
             jobs: Arc::new(Semaphore::new(limits.jobs.max(1))),
+            patience: limits.stall_after.and_then(Patience::new),
             log: OnceLock::new(),
             view: OnceLock::new(),
         })
@@ -104,6 +123,12 @@ impl ReadContext {
     pub fn forget(&self, stream: StreamId, gone: &[SegmentNo]) {
         self.files.forget(stream, gone);
         self.blocks.forget(stream, gone);
+        self.show_blocks();
+    }
+
+    /// Shows what the checked blocks take by now.
+    pub(super) fn show_blocks(&self) {
+        self.block_bytes.set(self.blocks.used());
     }
 
     /// Reads again what somebody else's log says of itself. Where that fails, what is known stays.
@@ -121,6 +146,28 @@ impl ReadContext {
         f: impl FnOnce() -> T + Send + 'static,
     ) -> Completion<T> {
         run(&self.executor, Work::Read, &self.running, f)
+    }
+}
+
+/// A timer of the runtime that the log was opened on.
+pub(super) type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// How long readers wait. They are polled on any executor, so that they bring a runtime along.
+#[derive(Debug)]
+pub(super) struct Patience {
+    runtime: Handle,
+    pub(super) after: Duration,
+}
+
+impl Patience {
+    fn new(after: Duration) -> Option<Self> {
+        let runtime = Handle::try_current().ok()?;
+        Some(Self { runtime, after })
+    }
+
+    pub(super) fn timer(&self) -> Timer {
+        let _entered = self.runtime.enter();
+        Box::pin(sleep(self.after))
     }
 }
 

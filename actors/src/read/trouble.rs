@@ -141,6 +141,7 @@ impl Reader {
 
     pub(super) fn note_damage(&mut self, damage: Damage) {
         tracing::warn!(target: "tierlog::reader", %damage, "damage");
+        self.ctx.meters.damage_in_reading.increment(1);
         self.damage = Some(damage);
     }
 

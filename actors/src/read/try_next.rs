@@ -53,8 +53,14 @@ impl<'a> TryNext<'a> {
         self.0.polite = false;
         match self.0.poll_record(&mut cx) {
             Poll::Ready(outcome) => outcome.map_err(TryRead::Failed),
-            Poll::Pending if self.0.flight.is_some() => Err(TryRead::WouldBlock(Kind::Hydration)),
-            Poll::Pending => Err(TryRead::WouldBlock(Kind::Tail)),
+            Poll::Pending => {
+                let kind = match self.0.flight {
+                    Some(_) => Kind::Hydration,
+                    None => Kind::Tail,
+                };
+                self.0.ctx.meters.refused(kind);
+                Err(TryRead::WouldBlock(kind))
+            }
         }
     }
 

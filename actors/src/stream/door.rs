@@ -1,11 +1,14 @@
 //! The door of a stream: what it knows, and how it refuses.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tierlog_storage::{Offset, segment::NewRecord};
+use tokio::time::Instant;
 
 use super::{
     budget::Short,
+    marks::Level,
+    shared::StreamShared,
     ticket::{Life, Ticket},
 };
 use crate::{error::Error, kind::Kind};
@@ -77,6 +80,18 @@ pub(super) struct Door {
     pub(super) held_shut: bool,
     /// Set for good: why everything is refused.
     pub(super) shut: Option<Error>,
+    /// The append that is being timed.
+    pub(super) timed: Option<Timed>,
+}
+
+/// An append whose way to durable is timed. There is one at a time, so that the clock is read once
+/// for what becomes durable together and not once a record: the first one that is accepted after the
+/// last one was durable, and so about the one that waits longest of its group.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timed {
+    /// One past its last record.
+    pub(super) end: u64,
+    since: Instant,
 }
 
 impl Door {
@@ -88,6 +103,32 @@ impl Door {
             return Some(Refusal::WouldBlock(Kind::Admission));
         }
         self.blocked.map(Refusal::WouldBlock)
+    }
+
+    /// So many records are on the lane.
+    #[inline]
+    pub(super) fn accepted(&mut self, count: u32) {
+        self.next += u64::from(count);
+        if self.timed.is_none() {
+            let (end, since) = (self.next, Instant::now());
+            self.timed = Some(Timed { end, since });
+        }
+    }
+
+    /// Records at or beyond `end` will never be durable in the life that accepted them.
+    pub(super) fn forget_timed_beyond(&mut self, end: u64) {
+        self.timed.take_if(|timed| timed.end > end);
+    }
+}
+
+impl StreamShared {
+    /// How long the timed append took, once it is durable; then another one is timed.
+    pub fn timed_append(&self) -> Option<Duration> {
+        let mut door = self.lock();
+        let durable = door.life.marks.get(Level::Durable);
+        let timed = door.timed.take_if(|timed| timed.end <= durable)?;
+        drop(door);
+        Some(timed.since.elapsed())
     }
 }
 

@@ -76,6 +76,7 @@ impl StreamShared {
             }
             door.life.end(errors, records);
             door.next = from;
+            door.forget_timed_beyond(from);
             match next_life {
                 NextLife::Refuse(error) => {
                     door.shut.get_or_insert(error);
@@ -149,6 +150,7 @@ impl StreamShared {
             // Behind the cut that was noted above: who sees the number sees the cut.
             self.life_number.store(number.get(), Ordering::Release);
             door.next = end.get();
+            door.forget_timed_beyond(end.get());
             door.blocked = None;
             door.held_shut = false;
             controls

@@ -119,6 +119,7 @@ impl StreamShared {
                 blocked: None,
                 held_shut: false,
                 shut: None,
+                timed: None,
             }),
             lane_in,
             lane_out,
@@ -379,7 +380,7 @@ impl StreamShared {
         });
         match self.lane_in.try_send(message) {
             Ok(()) => {
-                door.next += u64::from(count);
+                door.accepted(count);
                 Ok(Ticket::new(Arc::clone(&door.life), first, count))
             }
             Err(refused) => match refused.into_inner() {

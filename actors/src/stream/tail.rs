@@ -10,19 +10,23 @@ use std::{
 
 use tierlog_storage::{Offset, segment::Frame};
 
+use crate::meters::Share;
+
 /// The bytes that the tails of all streams of a log may take together.
 #[derive(Debug)]
 pub struct TailBudget {
     limit: usize,
     used: AtomicUsize,
+    shown: Share,
 }
 
 impl TailBudget {
-    /// A budget of `limit` bytes.
-    pub fn new(limit: usize) -> Arc<Self> {
+    /// A budget of `limit` bytes, of which `shown` tells what is used.
+    pub fn new(limit: usize, shown: Share) -> Arc<Self> {
         Arc::new(Self {
             limit,
             used: AtomicUsize::new(0),
+            shown,
         })
     }
 
@@ -57,6 +61,7 @@ impl Tail {
             self.free(&mut frames, usize::MAX);
         }
         self.budget.used.fetch_add(size, Ordering::Relaxed);
+        self.budget.shown.add(size as u64);
         frames.push_back(frame.clone());
         while self.budget.used() > self.budget.limit && !frames.is_empty() {
             self.free(&mut frames, 1);
@@ -79,6 +84,7 @@ impl Tail {
         let count = most.min(frames.len());
         let bytes: usize = frames.drain(..count).map(|frame| frame.bytes.len()).sum();
         self.budget.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.budget.shown.sub(bytes as u64);
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Frame>> {

@@ -10,7 +10,7 @@ use super::{
     shared::{Begin, DoorLimits, Refusal, StreamShared},
     tail::TailBudget,
 };
-use crate::{kind::Kind, protocol::writer::Control};
+use crate::{kind::Kind, meters::Share, protocol::writer::Control};
 
 /// A stream whose lane holds one message, with 4,000 bytes to give out.
 fn stream() -> Arc<StreamShared> {
@@ -23,7 +23,10 @@ fn stream() -> Arc<StreamShared> {
         end: Offset(0),
         incarnation: Incarnation(1),
     };
-    let (budget, tail) = (Budget::new(4_000, None), TailBudget::new(0));
+    let (budget, tail) = (
+        Budget::new(4_000, None),
+        TailBudget::new(0, Share::default()),
+    );
     StreamShared::new(StreamId::generate(), "s", limits, budget, tail, begin)
 }
 

@@ -16,6 +16,7 @@ use kameo::{
 };
 use tierlog_storage::{StreamId, disk::DiskLock, manifest::StreamState, recovery::OpenedLog};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::{
     generation::{self, Ending, Who},
@@ -26,6 +27,7 @@ use crate::{
     context::{Generation, LogContext},
     error::Error,
     exec::Running,
+    meters::Share,
     protocol::supervisor::{KnownStream, ListStreams, LogState, OpenStream, Shutdown},
     stream::shared::StreamShared,
     writer::WriterHandle,
@@ -39,6 +41,7 @@ pub(super) fn spawn(
 ) -> ActorRef<SupervisorActor> {
     let log = Arc::clone(&shared.log);
     let capacity = log.options.supervisor_queue;
+    let waiting = Share::of(&log.meters.supervisor_queue);
     let known = opened.state.streams.clone();
     let (generation, endings) = generation::start(&log, opened, 1);
     shared.set_generation(Some(generation.clone()));
@@ -61,6 +64,7 @@ pub(super) fn spawn(
         restarted: VecDeque::new(),
         failed: None,
         stopped: false,
+        waiting,
     };
     SupervisorActor::spawn_with_mailbox(actor, mailbox::bounded(capacity))
 }
@@ -87,6 +91,12 @@ pub struct SupervisorActor {
     pub(super) restarted: VecDeque<Instant>,
     pub(super) failed: Option<Error>,
     pub(super) stopped: bool,
+    /// Messages in the mailbox.
+    waiting: Share,
+}
+
+fn restart_span(actor: &str) -> tracing::Span {
+    tracing::info_span!(target: "tierlog::supervisor", "restart", actor)
 }
 
 /// A stream that is open.
@@ -117,13 +127,16 @@ impl SupervisorActor {
                     .get(&id)
                     .is_some_and(|entry| entry.serial == ending.serial)
                 {
-                    self.restart_writer(id, &ending.reason).await;
+                    let span = restart_span("writer");
+                    let restart = self.restart_writer(id, &ending.reason);
+                    restart.instrument(span).await;
                 }
             }
             Who::Shared(name) => {
                 let current = self.generation.as_ref().map(|_| self.generation_serial());
                 if current == Some(ending.serial) {
-                    self.restart_generation(name, &ending.reason).await;
+                    let restart = self.restart_generation(name, &ending.reason);
+                    restart.instrument(restart_span(name)).await;
                 }
             }
         }
@@ -142,7 +155,10 @@ impl SupervisorActor {
                 Some(outcome) = self.tasks.next(), if !self.tasks.is_empty() => {
                     self.opened(outcome).await;
                 }
-                signal = mailbox.recv() => return signal,
+                signal = mailbox.recv() => {
+                    self.waiting.set_len(mailbox.len());
+                    return signal;
+                }
             }
         }
     }

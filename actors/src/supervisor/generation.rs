@@ -14,12 +14,13 @@ use tierlog_storage::{
 use crate::{
     clock::Clock,
     context::{Counters, Generation, LogContext},
-    coordinator,
+    coordinator::{self, Hot},
     error::Error,
     exec::{Executor, Running},
     fault::Faults,
     flusher,
     manifest::{self, Ended, ManifestArgs},
+    meters::{Meters, Share},
     options::Options,
     read::{ReadContext, ReadLimits},
     stream::{budget::Budget, tail::TailBudget},
@@ -68,7 +69,6 @@ pub(super) enum Who {
 /// Makes the context of a log.
 pub(super) fn context(options: Options, injected: Injected) -> Arc<LogContext> {
     let budget = Budget::new(options.unsynced_bytes, None);
-    let tail = TailBudget::new(options.tail_cache);
     let layout = Layout::new(options.data.clone());
     let Injected {
         disk,
@@ -79,6 +79,7 @@ pub(super) fn context(options: Options, injected: Injected) -> Arc<LogContext> {
     let limits = ReadLimits {
         mode: options.read,
         cache: options.read_cache,
+        stall_after: Some(options.stall_after),
         ..ReadLimits::default()
     };
     let readers = ReadContext::new(
@@ -87,6 +88,8 @@ pub(super) fn context(options: Options, injected: Injected) -> Arc<LogContext> {
         Arc::clone(&executor),
         &limits,
     );
+    let in_tails = Share::of(&readers.meters.tail_bytes);
+    let tail = TailBudget::new(options.tail_cache, in_tails);
     Arc::new(LogContext {
         options,
         disk,
@@ -95,6 +98,7 @@ pub(super) fn context(options: Options, injected: Injected) -> Arc<LogContext> {
         executor,
         faults,
         counters: Counters::default(),
+        meters: Meters::new(),
         readers,
         budget,
         tail,
@@ -103,9 +107,15 @@ pub(super) fn context(options: Options, injected: Injected) -> Arc<LogContext> {
     })
 }
 
+/// The span of a recovery. It is made where the recovery is asked for, and entered where it runs.
+pub(super) fn span() -> tracing::Span {
+    tracing::info_span!(target: "tierlog::recovery", "recovery")
+}
+
 /// Opens the log, or recovers it again under the lock that is held already. Blocks.
 pub(super) fn recover(
     log: &LogContext,
+    disk: &Arc<dyn Disk>,
     lock: Option<Arc<dyn DiskLock>>,
 ) -> Result<(Arc<dyn DiskLock>, OpenedLog), Error> {
     let options = OpenOptions {
@@ -120,9 +130,9 @@ pub(super) fn recover(
     let mut opened = match &lock {
         Some(lock) => {
             let lock = Box::new(KeptLock(Arc::clone(lock)));
-            open_log_with_lock(&log.disk, &log.layout, &options, lock)?
+            open_log_with_lock(disk, &log.layout, &options, lock)?
         }
-        None => open_log(&log.disk, &log.layout, &options)?,
+        None => open_log(disk, &log.layout, &options)?,
     };
     let lock = lock.unwrap_or_else(|| {
         let lock: Box<dyn DiskLock> = std::mem::replace(&mut opened.lock, Box::new(NoLock));
@@ -155,7 +165,7 @@ pub(super) fn start(
     let running = Running::default();
     let claims = Arc::new(claims);
     let epoch = state.epoch;
-    let hot = hot_bytes(&state, log.options.segment_size);
+    let hot = hot(&state, log.options.segment_size);
     let args = ManifestArgs {
         log: Arc::clone(log),
         running: running.clone(),
@@ -223,14 +233,17 @@ fn describe_panic(error: &PanicError) -> String {
 }
 
 /// What segments on disk hold of the hot budget.
-fn hot_bytes(state: &ManifestState, segment_size: u64) -> u64 {
-    state
-        .streams
-        .values()
-        .flat_map(|stream| stream.segments.values())
-        .map(|segment| match &segment.status {
+fn hot(state: &ManifestState, segment_size: u64) -> Hot {
+    let streams = state.streams.values();
+    let segments = streams.flat_map(|stream| stream.segments.values());
+    segments.fold(Hot::default(), |hot, segment| {
+        let bytes = match &segment.status {
             SegmentStatus::Sealed(facts) => facts.file_len,
             SegmentStatus::Open | SegmentStatus::Closed { .. } => segment_size,
-        })
-        .fold(0, u64::saturating_add)
+        };
+        Hot {
+            bytes: hot.bytes.saturating_add(bytes),
+            segments: hot.segments + 1,
+        }
+    })
 }

@@ -7,6 +7,7 @@ use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     actor::{self, SupervisorActor},
+    findings,
     generation::{self, Injected},
     shared::LogShared,
 };
@@ -14,6 +15,7 @@ use crate::{
     error::Error,
     exec::{Running, Work, run},
     options::Options,
+    place,
     protocol::supervisor::{KnownStream, ListStreams, OpenStream, Shutdown, ShutdownReport},
     stream::shared::StreamShared,
 };
@@ -33,17 +35,19 @@ pub struct SupervisorHandle {
 ///
 /// # Errors
 /// Whatever keeps the directory from being opened as a log.
-pub async fn start(options: Options, injected: Injected) -> Result<SupervisorHandle, Error> {
+pub async fn start(mut options: Options, injected: Injected) -> Result<SupervisorHandle, Error> {
+    options.data = place::resolve(&injected.disk, &injected.executor, options.data).await?;
     let log = generation::context(options, injected);
     let running = Running::default();
     let opened = {
-        let job = Arc::clone(&log);
+        let (job, span) = (Arc::clone(&log), generation::span());
         run(&log.executor, Work::Write, &running, move || {
-            generation::recover(&job, None)
+            span.in_scope(|| generation::recover(&job, &job.disk, None))
         })
         .await
     };
     let (lock, opened) = opened.map_err(|died| Error::indeterminate(&died))??;
+    findings::of_log(&log, &opened.report);
     let shared = LogShared::new(Arc::clone(&log), opened.report.clone());
     let actor = actor::spawn(Arc::clone(&shared), lock, opened);
     Ok(SupervisorHandle { actor, shared })
@@ -121,6 +125,7 @@ impl SupervisorHandle {
 
     /// Ends everything where it stands, as a crash would; every wait ends.
     pub fn kill(&self) {
+        self.shared.let_go();
         // The doors first: what comes now is refused, not accepted by a log that is going away.
         for stream in self.shared.streams() {
             stream.shut(Error::Closed);

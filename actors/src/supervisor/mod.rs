@@ -6,6 +6,7 @@
 //! then files are looked at again.
 
 mod actor;
+mod findings;
 mod generation;
 mod handle;
 mod open;

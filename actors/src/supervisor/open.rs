@@ -5,8 +5,9 @@ use std::{collections::HashSet, sync::Arc};
 
 use tierlog_storage::{
     Offset, StreamId,
-    disk::Access,
+    disk::{Access, Disk},
     error::StorageError,
+    layout::Layout,
     manifest::{Entry, SegmentState, SegmentStatus, StreamState},
     recovery::{ActiveSegment, RecoverCtx, StreamRecovery, recover_stream, reopen_active},
     segment::{HEADER_LEN, Latched, RecordsRef, read_block},
@@ -14,10 +15,11 @@ use tierlog_storage::{
 
 use super::{
     actor::{OpenEntry, SupervisorActor},
+    findings,
     generation::{Who, ending},
 };
 use crate::{
-    context::{Generation, LogContext},
+    context::Generation,
     error::Error,
     exec::Running,
     protocol::{Reply, supervisor::OpenStream},
@@ -120,7 +122,7 @@ impl SupervisorActor {
         self.answer(&name, &opened);
     }
 
-    fn answer(&mut self, name: &Arc<str>, opened: &Result<Arc<StreamShared>, Error>) {
+    pub(super) fn answer(&mut self, name: &Arc<str>, opened: &Result<Arc<StreamShared>, Error>) {
         for Waiting(reply) in self.opening.remove(name).into_iter().flatten() {
             let _ = reply.send(opened.clone());
         }
@@ -152,6 +154,7 @@ impl SupervisorActor {
         let slot = self.free_slot();
         self.start_writer(generation, Arc::clone(&stream), slot, prepared);
         self.shared.add_stream(Arc::clone(&stream));
+        tracing::debug!(target: "tierlog::supervisor", stream = %name, %id, "a stream is open");
         Ok(stream)
     }
 
@@ -255,11 +258,11 @@ pub(super) async fn reopen(
 ) -> Result<Prepared, Error> {
     let log = Arc::clone(&generation.log);
     let (log_id, looked) = (generation.id, state.clone());
-    let job = log.write_job(&generation.running, {
-        let log = Arc::clone(&log);
-        move || look(&log, log_id, id, &looked)
+    let layout = log.layout.clone();
+    let job = log.long_job(&generation.running, move |disk| {
+        look(&*disk, &layout, log_id, id, &looked)
     });
-    match job.await.map_err(|died| Error::indeterminate(&died))? {
+    match job.await? {
         Ok((active, last_ts)) => Ok(Prepared {
             id,
             state,
@@ -268,40 +271,42 @@ pub(super) async fn reopen(
         }),
         Err(StorageError::Corrupt(damage)) => {
             tracing::error!(target: "tierlog::supervisor", stream = %state.name, %damage, "the end of the stream is not what its mark says");
-            metrics::counter!("tierlog_damage_total").increment(1);
-            let claim = Some(state.next);
-            recover(generation, &Running::default(), id, state, claim).await
+            log.readers.meters.damage_at_open.increment(1);
+            let (claim, running) = (Some(state.next), Running::default());
+            recover(generation, &running, (id, state), claim, 1).await
         }
         Err(error) => Err(error.into()),
     }
 }
 
-/// Recovers one stream from disk and tells the manifest.
+/// Recovers one stream from disk and tells the manifest. `counted` damaged stretches of it have been
+/// counted already.
 pub(super) async fn recover(
     generation: &Generation,
     running: &Running,
-    id: StreamId,
-    state: StreamState,
+    (id, state): (StreamId, StreamState),
     claim: Option<Offset>,
+    counted: usize,
 ) -> Result<Prepared, Error> {
     let log = Arc::clone(&generation.log);
     let (log_id, epoch) = (generation.id, generation.epoch);
-    let job_log = Arc::clone(&log);
-    let job = log.write_job(running, move || {
+    let (layout, now_ns) = (log.layout.clone(), log.clock.now_ns());
+    let job = log.long_job(running, move |disk| {
         let ctx = RecoverCtx {
-            disk: job_log.disk.as_ref(),
-            layout: &job_log.layout,
+            disk: &*disk,
+            layout: &layout,
             log: log_id,
             epoch,
-            now_ns: job_log.clock.now_ns(),
+            now_ns,
         };
         recover_stream(&ctx, id, &state, claim)
     });
-    let recovered = job.await.map_err(|died| Error::indeterminate(&died))??;
+    let recovered = job.await??;
     let StreamRecovery {
         mut entries,
         next,
         incarnation,
+        report,
         remove_after_commit,
         ..
     } = recovered;
@@ -316,6 +321,7 @@ pub(super) async fn recover(
         clean,
     });
     generation.manifest.commit(entries).await?;
+    findings::of_stream(&log, &report, counted);
     let state = generation
         .manifest
         .state_of(id)
@@ -323,17 +329,16 @@ pub(super) async fn recover(
         .ok_or_else(|| Error::Unavailable {
             why: "the manifest lost a stream".into(),
         })?;
-    let job_log = Arc::clone(&log);
-    let looked = state.clone();
-    let job = log.write_job(running, move || {
+    let (layout, looked) = (log.layout.clone(), state.clone());
+    let job = log.long_job(running, move |disk| {
         for path in remove_after_commit {
-            if let Err(error) = job_log.disk.remove(&path) {
+            if let Err(error) = disk.remove(&path) {
                 tracing::debug!(target: "tierlog::supervisor", path = %path.display(), %error, "a leftover stays until the next open");
             }
         }
-        last_timestamp(&job_log, id, &looked)
+        last_timestamp(&*disk, &layout, id, &looked)
     });
-    let last_ts = job.await.map_err(|died| Error::indeterminate(&died))?;
+    let last_ts = job.await?;
     Ok(Prepared {
         id,
         state,
@@ -343,7 +348,8 @@ pub(super) async fn recover(
 }
 
 fn look(
-    log: &LogContext,
+    disk: &dyn Disk,
+    layout: &Layout,
     log_id: tierlog_storage::LogId,
     id: StreamId,
     state: &StreamState,
@@ -353,24 +359,16 @@ fn look(
         && let Some(segment) = state.segments.get(&no)
         && matches!(segment.status, SegmentStatus::Open)
     {
-        let active = reopen_active(
-            log.disk.as_ref(),
-            &log.layout,
-            log_id,
-            id,
-            no,
-            segment,
-            &mark,
-        )?;
+        let active = reopen_active(disk, layout, log_id, id, no, segment, &mark)?;
         let last_ts = active.last_ts;
         return Ok((Some(active), last_ts));
     }
-    Ok((None, last_timestamp(log, id, state)))
+    Ok((None, last_timestamp(disk, layout, id, state)))
 }
 
 /// The time stamp of the last record, so that those of new ones do not fall behind it. Where it
 /// can't be read the clock has to do: a reader of that stretch is told what is wrong with it.
-fn last_timestamp(log: &LogContext, id: StreamId, state: &StreamState) -> u64 {
+fn last_timestamp(disk: &dyn Disk, layout: &Layout, id: StreamId, state: &StreamState) -> u64 {
     let filled = |segment: &&SegmentState| segment.status.range().is_some_and(|(b, e)| b < e);
     let Some((no, segment)) = state.segments.iter().rev().find(|(_, s)| filled(s)) else {
         return 0;
@@ -383,8 +381,8 @@ fn last_timestamp(log: &LogContext, id: StreamId, state: &StreamState) -> u64 {
             end,
             end_byte,
         } => {
-            let path = log.layout.segment(id, *no);
-            let Ok(file) = log.disk.open(&path, Access::Read) else {
+            let path = layout.segment(id, *no);
+            let Ok(file) = disk.open(&path, Access::Read) else {
                 return 0;
             };
             let file = Latched::new(file, path);

@@ -8,18 +8,18 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use tierlog_storage::{StreamId, recovery::OpenedLog};
+use tierlog_storage::{StreamId, manifest::StreamState, recovery::OpenedLog};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     actor::{OpenEntry, SupervisorActor},
-    generation,
+    findings, generation,
     open::{self, Prepared, fill_segments},
 };
 use crate::{
-    context::backoff,
+    context::{LogContext, backoff},
     error::Error,
-    exec::{Running, Work, run},
+    exec::Running,
     protocol::supervisor::LogState,
     stream::{
         marks::Level,
@@ -86,14 +86,7 @@ impl SupervisorActor {
         }
         let life = stream.life();
         let written = life.marks.get(Level::Written);
-        let patience = self.log.options.stall_after;
-        let recovered = timeout(patience, self.recover_one(id, &running, &life)).await;
-        let no_answer = |_| {
-            Err(Error::Unavailable {
-                why: format!("the manifest did not answer within {patience:?}").into(),
-            })
-        };
-        let prepared = match recovered.unwrap_or_else(no_answer) {
+        let prepared = match self.recover_one(id, &running, &life).await {
             Ok(prepared) => prepared,
             Err(error) => {
                 // The manifest, most likely: its own ending is about to be seen, and the new
@@ -108,10 +101,11 @@ impl SupervisorActor {
             return;
         };
         self.known.insert(id, prepared.state.clone());
-        resume(&stream, &prepared, written, reason);
+        resume(&self.log, &stream, &prepared.state, written, reason);
         self.start_writer(generation, Arc::clone(&stream), slot, prepared);
-        let actor = format!("writer {}", stream.name);
-        self.shared.note_restart(&actor, reason, begun.elapsed());
+        let (actor, took) = (format!("writer {}", stream.name), begun.elapsed());
+        tracing::info!(target: "tierlog::supervisor", stream = %stream.name, ?took, "a writer is at work again");
+        self.shared.note_restart(&actor, reason, took);
     }
 
     async fn recover_one(
@@ -124,12 +118,17 @@ impl SupervisorActor {
             why: "the log is restarting".into(),
         };
         let generation = self.generation.clone().ok_or_else(gone)?;
-        let state = generation.manifest.state_of(id).await?.ok_or_else(gone)?;
+        let patience = self.log.options.stall_after;
+        let state = timeout(patience, generation.manifest.state_of(id)).await;
+        let state = state.map_err(|_| Error::Unavailable {
+            why: format!("the manifest did not answer within {patience:?}").into(),
+        });
+        let state = state??.ok_or_else(gone)?;
         // A writer that ended between the commit of a truncation and its answer leaves a manifest
         // that is one life ahead: what was durable in the old one may have been cut off since.
         let claim = (state.incarnation == life.number)
             .then(|| tierlog_storage::Offset(life.marks.get(Level::Durable)));
-        open::recover(&generation, running, id, state, claim).await
+        open::recover(&generation, running, (id, state), claim, 0).await
     }
 
     pub(super) async fn restart_generation(&mut self, actor: &'static str, reason: &str) {
@@ -140,6 +139,9 @@ impl SupervisorActor {
         for entry in self.open.values() {
             entry.stream.hold_shut();
         }
+        // Before the pause: a writer that does not know what became of its commit waits for this, and
+        // closes its stream for good if it waits too long.
+        self.kill_all();
         let mut why = reason.to_owned();
         loop {
             if !self.may_restart() {
@@ -152,33 +154,33 @@ impl SupervisorActor {
                 return;
             }
             let (log, lock) = (Arc::clone(&self.log), Arc::clone(&self.lock));
-            let recovered = run(
-                &self.log.executor,
-                Work::Write,
-                &Running::default(),
-                move || generation::recover(&log, Some(lock)),
-            );
-            match recovered.await {
-                Ok(Ok((_, opened))) => {
+            let running = Running::default();
+            let span = generation::span();
+            let recovered = self.log.long_job(&running, move |disk| {
+                span.in_scope(|| generation::recover(&log, &disk, Some(lock)))
+            });
+            let error = match recovered.await.and_then(|recovered| recovered) {
+                Ok((_, opened)) => {
                     self.begin_generation(opened, reason).await;
-                    self.shared.note_restart(actor, reason, begun.elapsed());
+                    let took = begun.elapsed();
+                    tracing::info!(target: "tierlog::supervisor", ?took, "the log is at work again");
+                    self.shared.note_restart(actor, reason, took);
                     return;
                 }
-                Ok(Err(error)) => {
-                    tracing::error!(target: "tierlog::supervisor", %error, "the log was not recovered");
-                    why = format!("{reason}; and it was not recovered: {error}");
-                }
-                Err(died) => {
-                    tracing::error!(target: "tierlog::supervisor", %died, "the log was not recovered");
-                    why = format!("{reason}; and it was not recovered: {died}");
-                }
+                Err(error) => error,
+            };
+            tracing::error!(target: "tierlog::supervisor", %error, "the log was not recovered");
+            why = format!("{reason}; and it was not recovered: {error}");
+            if running.count() > 0 {
+                // It is stuck in a call: a second one beside it would work on the same files.
+                self.fail_log(actor, &why);
+                return;
             }
         }
     }
 
     /// Waits until every actor has dropped its state and every job has ended.
     async fn wait_until_gone(&mut self) -> Result<(), String> {
-        self.kill_all();
         let patience = self.log.options.stall_after;
         let deadline = Instant::now() + patience;
         while !self.endings.is_empty() {
@@ -208,6 +210,7 @@ impl SupervisorActor {
     }
 
     async fn begin_generation(&mut self, opened: OpenedLog, reason: &str) {
+        findings::of_log(&self.log, &opened.report);
         self.shared.set_recovery(opened.report.clone());
         self.known = opened.state.streams.clone();
         self.names = self
@@ -236,17 +239,19 @@ impl SupervisorActor {
             };
             if stream.is_shut().is_some() {
                 abandon(&stream, reason);
+                show(&self.log, &stream, &state, reason);
                 self.open.insert(id, entry);
                 continue;
             }
             let written = stream.life().marks.get(Level::Written);
-            match open::reopen(&generation, id, state).await {
+            match open::reopen(&generation, id, state.clone()).await {
                 Ok(prepared) => {
-                    resume(&stream, &prepared, written, reason);
+                    resume(&self.log, &stream, &prepared.state, written, reason);
                     self.start_writer(generation.clone(), stream, entry.slot, prepared);
                 }
                 Err(error) => {
                     abandon(&stream, &error.to_string());
+                    show(&self.log, &stream, &state, reason);
                     self.open.insert(id, entry);
                 }
             }
@@ -268,24 +273,49 @@ impl SupervisorActor {
         };
         self.shared.end(failed.clone());
         self.abandon_all(&failed, &Error::indeterminate(&why));
-        for (_, waiting) in std::mem::take(&mut self.opening) {
-            drop(waiting);
+        for name in self.opening.keys().cloned().collect::<Vec<_>>() {
+            self.answer(&name, &Err(failed.clone()));
         }
         self.failed = Some(failed);
     }
 }
 
 /// The stream goes on from what was recovered.
-fn resume(stream: &StreamShared, prepared: &Prepared, written: u64, reason: &str) {
-    let end = prepared.state.next;
+fn resume(
+    log: &LogContext,
+    stream: &StreamShared,
+    state: &StreamState,
+    written: u64,
+    reason: &str,
+) {
+    let end = state.next;
     let change = LifeChange::Recovered {
         lost: end.get() < written,
         why: reason,
     };
-    stream.begin_life_with(prepared.state.incarnation, end, change, || {
-        fill_segments(stream, &prepared.state);
+    // A trim whose outcome nobody was told of may have happened. Before the segments: who finds none
+    // below the start knows why.
+    stream.advance_start(state.start);
+    stream.begin_life_with(state.incarnation, end, change, || {
+        fill_segments(stream, state);
         stream.tail.clear();
     });
+    if let Some(took) = stream.timed_append() {
+        // It was accepted before the restart, and the recovery made it durable.
+        log.meters.append_seconds.record(took);
+    }
+}
+
+/// A stream that nobody writes to any more shows its readers what was recovered. Of a truncation whose
+/// outcome was unknown when it was shut, the files may be gone: with its old segments a reader
+/// would call that damage.
+fn show(log: &LogContext, stream: &StreamShared, state: &StreamState, reason: &str) {
+    if state.segments.values().any(|it| it.status.is_open()) {
+        // It was closed in order and not written to since: recovery has left it alone.
+        return;
+    }
+    let written = stream.life().marks.get(Level::Written);
+    resume(log, stream, state, written, reason);
 }
 
 fn abandon(stream: &StreamShared, why: &str) {

@@ -11,6 +11,7 @@ use tierlog_storage::{StreamId, recovery::RecoveryReport};
 use crate::{
     context::{Generation, LogContext},
     error::Error,
+    meters::Share,
     protocol::supervisor::{Health, LogState, Restart},
     stream::shared::StreamShared,
 };
@@ -26,6 +27,8 @@ pub struct LogShared {
     generation: RwLock<Result<Generation, Error>>,
     streams: RwLock<BTreeMap<StreamId, Arc<StreamShared>>>,
     status: Mutex<Status>,
+    not_running: Share,
+    open_streams: Share,
 }
 
 #[derive(Debug)]
@@ -33,11 +36,15 @@ struct Status {
     state: LogState,
     restarts: Vec<Restart>,
     recovery: RecoveryReport,
+    /// Its owner has dropped it.
+    let_go: bool,
 }
 
 impl LogShared {
     pub(super) fn new(log: Arc<LogContext>, recovery: RecoveryReport) -> Arc<Self> {
         Arc::new(Self {
+            not_running: Share::of(&log.meters.not_running),
+            open_streams: Share::of(&log.meters.open_streams),
             log,
             generation: RwLock::new(Err(restarting())),
             streams: RwLock::default(),
@@ -45,6 +52,7 @@ impl LogShared {
                 state: LogState::Running,
                 restarts: Vec::new(),
                 recovery,
+                let_go: false,
             }),
         })
     }
@@ -66,6 +74,7 @@ impl LogShared {
     /// There will be no other generation: whoever asks for one must not be told to try again.
     pub(super) fn end(&self, why: Error) {
         self.put_generation(Err(why));
+        self.open_streams.set(0);
     }
 
     fn put_generation(&self, generation: Result<Generation, Error>) {
@@ -79,6 +88,7 @@ impl LogShared {
     pub(super) fn add_stream(&self, stream: Arc<StreamShared>) {
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
         streams.insert(stream.id, stream);
+        self.open_streams.set_len(streams.len());
     }
 
     /// The streams that are open.
@@ -97,13 +107,20 @@ impl LogShared {
     }
 
     pub(super) fn set_state(&self, state: LogState) {
-        self.status().state = state;
-        let restarting = if state == LogState::Running { 0.0 } else { 1.0 };
-        metrics::gauge!("tierlog_not_running").set(restarting);
+        let mut status = self.status();
+        status.state = state;
+        let stopped = state != LogState::Running && !status.let_go;
+        self.not_running.set(u64::from(stopped));
+    }
+
+    /// Its owner has dropped the log: that it ends now is nothing to be told of.
+    pub(super) fn let_go(&self) {
+        self.status().let_go = true;
+        self.not_running.set(0);
     }
 
     pub(super) fn note_restart(&self, actor: &str, reason: &str, took: Duration) {
-        metrics::counter!("tierlog_restarts_total").increment(1);
+        self.log.meters.restarted(actor);
         let mut status = self.status();
         if status.restarts.len() == REMEMBERED {
             status.restarts.remove(0);

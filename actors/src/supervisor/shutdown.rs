@@ -51,6 +51,8 @@ impl SupervisorActor {
         // Before the answer: who opens the directory again when `shutdown` has returned would find
         // it locked for as long as this actor takes to be dropped.
         self.lock = Arc::new(NoLock);
+        let (clean, took) = (report.clean, report.took);
+        tracing::info!(target: "tierlog::supervisor", clean, ?took, "the log is closed");
         let _ = shutdown.done.send(report);
     }
 

@@ -37,6 +37,7 @@ use crate::{
     exec::Running,
     kind::Kind,
     manifest::Ended,
+    meters::Share,
     protocol::{
         Reply,
         writer::{Inspect, LaneMsg, Nudge, WriterHealth},
@@ -85,6 +86,8 @@ pub struct WriterActor {
     pub(super) stream: Arc<StreamShared>,
     pub(super) handle: WriterHandle,
     pub(super) lane: flume::Receiver<LaneMsg>,
+    /// What waited on it at the last look.
+    pub(super) waiting: Share,
     pub(super) life: Arc<Life>,
     pub(super) slot: u32,
     pub(super) running: Running,
@@ -151,6 +154,7 @@ impl WriterActor {
         let queue = Queue::starting_at(last_ts, generation.log.options.frame_target());
         Self {
             lane: stream.lane(),
+            waiting: Share::of(&generation.log.meters.lane_queue),
             queue,
             generation,
             stream,
@@ -223,48 +227,6 @@ impl WriterActor {
         async move { faults.at(point).await }
     }
 
-    pub(super) fn set_blocked(&mut self, kind: Option<Kind>) {
-        if self.blocked != kind {
-            self.blocked = kind;
-            self.stream.set_blocked(kind);
-            if let Some(kind) = kind {
-                metrics::counter!("tierlog_would_block_total", "kind" => kind.name()).increment(1);
-            }
-        }
-    }
-
-    /// Takes what waits on the lane, up to a barrier or a full queue.
-    async fn fill(&mut self) {
-        if self.barrier.is_some() || self.queue.is_full() || self.lane.is_empty() {
-            return;
-        }
-        self.fault("writer.drain").await;
-        let now = self.generation.log.clock.now_ns();
-        while self.barrier.is_none() && !self.queue.is_full() {
-            match self.lane.try_recv() {
-                Ok(message) => self.take(message, now),
-                Err(_) => break,
-            }
-        }
-        // Room on the lane: those who were refused may come again.
-        self.stream.bell.ring();
-    }
-
-    fn take(&mut self, message: LaneMsg, now: u64) {
-        match message {
-            LaneMsg::Append(append) => {
-                assert_eq!(
-                    append.first, self.taken,
-                    "the lane keeps the order of the offsets"
-                );
-                self.taken += u64::from(append.what.count());
-                self.queue.push(append, now);
-                self.mark_at = None;
-            }
-            LaneMsg::Control(control) => self.take_control(control),
-        }
-    }
-
     /// Starts whatever can be started.
     async fn step(&mut self) {
         if self.failed.is_some() {
@@ -297,15 +259,12 @@ impl WriterActor {
             return None;
         }
         let stall = self.generation.log.options.stall_after;
-        let since = [
-            self.write.as_ref().map(|write| write.since),
-            self.flush.as_ref().map(|flush| flush.since),
-            self.sealing.as_ref().and_then(Sealing::syncing_since),
-        ];
-        let stalls = since.into_iter().flatten().map(|at| at + stall);
+        let stalls = self.waiting_since().map(|at| at + stall);
         let flush = match self.when_to_flush() {
             When::At(at) => Some(at),
-            When::Now | When::Never => None,
+            // It fell due since `start_flush` looked at the clock.
+            When::Now => Some(Instant::now()),
+            When::Never => None,
         };
         let others = [
             flush,
@@ -314,17 +273,24 @@ impl WriterActor {
             self.mark_at.filter(|_| self.marking.is_none()),
             self.age_at(),
         ];
-        stalls.chain(others.into_iter().flatten()).min()
+        stalls.into_iter().chain(others.into_iter().flatten()).min()
+    }
+
+    /// Since when others are waited for, by whom tickets wait.
+    fn waiting_since(&self) -> Option<Instant> {
+        let since = [
+            self.write.as_ref().map(|write| write.since),
+            self.flush.as_ref().map(|flush| flush.since),
+            self.sealing.as_ref().and_then(Sealing::waiting_since),
+            self.next.asked_since().filter(|_| self.waits_for_place()),
+        ];
+        since.into_iter().flatten().min()
     }
 
     async fn woken(&mut self) {
         let now = Instant::now();
         let stall = self.generation.log.options.stall_after;
-        let late = |since: Option<Instant>| since.is_some_and(|at| at + stall <= now);
-        if late(self.write.as_ref().map(|write| write.since))
-            || late(self.flush.as_ref().map(|flush| flush.since))
-            || late(self.sealing.as_ref().and_then(Sealing::syncing_since))
-        {
+        if self.waiting_since().is_some_and(|at| at + stall <= now) {
             // Nobody can say what the disk will do with it, nor when: the stream stays closed.
             let why = format!("the disk did not answer within {stall:?}");
             self.fail(Error::indeterminate(&why));
@@ -379,7 +345,7 @@ impl WriterActor {
             if self.retired {
                 return None;
             }
-            let listens = self.barrier.is_none() && !self.queue.is_full();
+            let listens = self.listens();
             let wake_at = self.wake_at();
             tokio::select! {
                 biased;
@@ -400,12 +366,7 @@ impl WriterActor {
                 message = self.lane.recv_async(), if listens => {
                     // The lane's other end lives in the stream itself, so that it never closes.
                     if let Ok(message) = message {
-                        self.fault("writer.drain").await;
-                        let now = self.generation.log.clock.now_ns();
-                        self.take(message, now);
-                        // It may have been the last one, and then nothing is left to drain: on a
-                        // lane of one message nobody else would say that there is room.
-                        self.stream.bell.ring();
+                        self.take_first(message).await;
                     }
                 }
                 () = at(wake_at) => self.woken().await,

@@ -1,5 +1,7 @@
 //! Commands on the lane: flush, seal, truncate, retire; and the mark of an idle stream.
 
+use std::sync::Arc;
+
 use tierlog_storage::{Offset, manifest::Entry};
 use tokio::time::Instant;
 
@@ -119,11 +121,12 @@ impl WriterActor {
             Some(active) => {
                 // What was allocated ahead goes back to the disk.
                 let (file, end) = (active.file.clone(), active.pos);
+                let log = Arc::clone(&self.generation.log);
                 let trimmed = self
                     .generation
                     .log
                     .write_job(&self.running, move || {
-                        file.set_len(end).and_then(|()| file.sync())
+                        file.set_len(end).and_then(|()| log.sync(&file))
                     })
                     .await;
                 match trimmed {

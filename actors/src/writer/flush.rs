@@ -121,22 +121,26 @@ impl WriterActor {
     /// Everything below `end` is durable: says so, frees what was held for it, answers.
     pub(super) async fn durable_to(&mut self, end: Offset) {
         self.fault("writer.before_ack").await;
-        let mut records = 0;
         while let Some(first) = self.held.front()
             && first.frame.end() <= end
         {
-            records += u64::from(first.frame.count);
             self.held_bytes -= first.frame.len();
             self.held.pop_front();
         }
         self.held_since = (!self.held.is_empty()).then(Instant::now);
-        if end.get() <= self.durable() {
+        // Not what was held: after a repair nothing is, and it is durable all the same.
+        let records = end.get().saturating_sub(self.durable());
+        if records == 0 {
             return;
         }
         Counters::add(&self.generation.log.counters.durable_records, records);
-        metrics::histogram!("tierlog_group_records").record(records as f64);
         self.life.marks.advance_durable(end.get());
         self.stream.publish();
+        let meters = &self.generation.log.meters;
+        meters.group_records.record(records as f64);
+        if let Some(took) = self.stream.timed_append() {
+            meters.append_seconds.record(took);
+        }
         let durable = self.life.marks.get(Level::Durable);
         while let Some((target, _)) = self.flush_waiters.front()
             && *target <= durable

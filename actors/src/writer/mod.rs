@@ -13,6 +13,7 @@
 mod active;
 mod actor;
 mod controls;
+mod drain;
 mod flush;
 mod handle;
 mod policy;

@@ -89,7 +89,8 @@ impl WriterActor {
                 self.flusher_has_room();
                 self.repaired += 1;
                 Counters::add(&self.generation.log.counters.repairs, 1);
-                metrics::counter!("tierlog_repairs_total").increment(1);
+                self.generation.log.meters.repairs.increment(1);
+                tracing::info!(target: "tierlog::writer", stream = %self.stream.name, "written again elsewhere");
             }
             Err(second) => {
                 let why = format!("{cause}; and writing again elsewhere failed: {second}");
@@ -143,13 +144,16 @@ impl WriterActor {
             .map(|ending| ending.entry(self.stream_id()))
             .collect();
         entries.push(fresh_entry);
-        match self.generation.manifest.commit(entries).await {
-            Ok(_) => {}
-            Err(error @ (Error::InvalidInput { .. } | Error::StorageFull)) => return Err(error),
-            Err(error) => {
+        match self.within(self.generation.manifest.commit(entries)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error @ (Error::InvalidInput { .. } | Error::StorageFull))) => {
+                return Err(error);
+            }
+            Ok(Err(error)) => {
                 self.await_restart(error.clone()).await;
                 return Err(error);
             }
+            Err(error) => return Err(error),
         }
         self.show_endings(endings);
         let end = active.end;
@@ -177,7 +181,8 @@ impl WriterActor {
     /// A fresh segment, which the manifest does not know yet.
     pub(super) async fn admit_fresh(&mut self) -> Result<Admitted, Error> {
         // One that was asked for ahead has a lower number, and would be committed after this one.
-        if let NextSegment::Asked(answer) = std::mem::replace(&mut self.next, NextSegment::None)
+        if let NextSegment::Asked { answer, .. } =
+            std::mem::replace(&mut self.next, NextSegment::None)
             && let Ok(Ok(Ok(admitted))) = timeout(self.patience(), answer).await
         {
             self.next = NextSegment::Ready(Box::new(admitted));
@@ -250,6 +255,7 @@ impl WriterActor {
         }
         let file: Arc<Latched> = Arc::clone(&active.file);
         let (from, to) = (active.allocated, active.allocation_for(active.pos));
+        let log = Arc::clone(&self.generation.log);
         let job = self.generation.log.write_job(&self.running, move || {
             if to > from {
                 file.allocate(from, to - from)?;
@@ -257,7 +263,7 @@ impl WriterActor {
             for (pos, bytes) in &writes {
                 file.write_at(bytes, *pos)?;
             }
-            file.sync()
+            log.sync(&file)
         });
         active.allocated = active.allocated.max(to);
         match self.within(job).await? {

@@ -11,7 +11,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{active::Active, actor::WriterActor, policy::FIRST_STEP};
+use super::{active::Active, actor::WriterActor, policy::FIRST_STEP, queue::Queued};
 use crate::{
     context::{Counters, backoff},
     error::Error,
@@ -33,7 +33,12 @@ pub enum NextSegment {
     /// Not asked for.
     None,
     /// Asked for.
-    Asked(oneshot::Receiver<Result<Admitted, AdmitError>>),
+    Asked {
+        /// Where it comes.
+        answer: oneshot::Receiver<Result<Admitted, AdmitError>>,
+        /// When it was.
+        since: Instant,
+    },
     /// There.
     Ready(Box<Admitted>),
     /// Refused, or failed; to be asked for again.
@@ -48,7 +53,15 @@ pub enum NextSegment {
 impl NextSegment {
     pub(super) fn asked(&mut self) -> Option<&mut oneshot::Receiver<Result<Admitted, AdmitError>>> {
         match self {
-            Self::Asked(answer) => Some(answer),
+            Self::Asked { answer, .. } => Some(answer),
+            _ => None,
+        }
+    }
+
+    /// When it was asked for, if it is not there yet.
+    pub(super) fn asked_since(&self) -> Option<Instant> {
+        match self {
+            Self::Asked { since, .. } => Some(*since),
             _ => None,
         }
     }
@@ -75,12 +88,14 @@ pub struct Sealing {
     active: Active,
     facts: SealedFacts,
     stage: Stage,
+    /// When the stage began.
+    since: Instant,
     replies: Vec<Reply<Result<Offset, Error>>>,
 }
 
 enum Stage {
     /// Its footer is being written, and all of it synced.
-    Syncing { done: SealJob, since: Instant },
+    Syncing(SealJob),
     /// That failed: what is not durable in it is about to be written again.
     Failed,
     /// The coordinator's mailbox is full.
@@ -95,7 +110,7 @@ enum Stage {
 impl std::fmt::Debug for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Syncing { .. } => "Syncing",
+            Self::Syncing(_) => "Syncing",
             Self::Failed => "Failed",
             Self::Sending { .. } => "Sending",
             Self::Committing(_) => "Committing",
@@ -124,18 +139,23 @@ impl Sealing {
         Arc::clone(&self.active.file)
     }
 
-    /// Since when its sync is under way.
-    pub fn syncing_since(&self) -> Option<Instant> {
+    /// Whether its sync is under way.
+    pub fn is_syncing(&self) -> bool {
+        matches!(self.stage, Stage::Syncing(_))
+    }
+
+    /// Since when somebody is waited for: the disk, the coordinator or the manifest.
+    pub fn waiting_since(&self) -> Option<Instant> {
         match &self.stage {
-            Stage::Syncing { since, .. } => Some(*since),
-            Stage::Failed | Stage::Sending { .. } | Stage::Committing(_) => None,
+            Stage::Syncing(_) | Stage::Sending { .. } | Stage::Committing(_) => Some(self.since),
+            Stage::Failed => None,
         }
     }
 
     /// What it was, unless it is synced; with its sync, while that is under way.
     pub(super) fn into_unsynced(self) -> Result<(Active, Option<SealJob>), Box<Self>> {
         match self.stage {
-            Stage::Syncing { done, .. } => Ok((self.active, Some(done))),
+            Stage::Syncing(done) => Ok((self.active, Some(done))),
             Stage::Failed => Ok((self.active, None)),
             Stage::Sending { .. } | Stage::Committing(_) => Err(Box::new(self)),
         }
@@ -144,7 +164,7 @@ impl Sealing {
     /// The next thing that happens to it.
     pub(super) async fn event(sealing: &mut Option<Self>) -> SealingEvent {
         match sealing.as_mut().map(|sealing| &mut sealing.stage) {
-            Some(Stage::Syncing { done, .. }) => SealingEvent::Synced(done.await),
+            Some(Stage::Syncing(done)) => SealingEvent::Synced(done.await),
             Some(Stage::Sending { send, .. }) => {
                 send.await;
                 SealingEvent::Sent
@@ -186,6 +206,13 @@ impl WriterActor {
         false
     }
 
+    /// Whether something waits that has no place before the next segment comes.
+    pub(super) fn waits_for_place(&self) -> bool {
+        let fits = |len| self.active.as_ref().is_some_and(|active| active.fits(len));
+        let front = self.queue.front();
+        front.is_some_and(|frame| !fits(frame.builder.len() as u64))
+    }
+
     fn block_if_full(&mut self, kind: Kind) {
         if self.queue.is_full() || self.lane.is_full() {
             self.set_blocked(Some(kind));
@@ -212,7 +239,14 @@ impl WriterActor {
         }
         match &self.active {
             None => !self.queue.is_empty() || self.blocked.is_some(),
-            Some(active) => active.is_half_full() || self.blocked == Some(Kind::Admission),
+            Some(active) => {
+                // A large record may find no place long before the segment is half full, and
+                // nothing but the next segment would ever give it one.
+                let homeless = |frame: &Queued| !active.fits(frame.builder.len() as u64);
+                active.is_half_full()
+                    || self.queue.front().is_some_and(homeless)
+                    || self.blocked == Some(Kind::Admission)
+            }
         }
     }
 
@@ -221,7 +255,7 @@ impl WriterActor {
         let due = match &self.next {
             NextSegment::None => true,
             NextSegment::Refused { at, .. } => *at <= Instant::now(),
-            NextSegment::Asked(_) | NextSegment::Ready(_) => false,
+            NextSegment::Asked { .. } | NextSegment::Ready(_) => false,
         };
         if !due || !self.wants_next() {
             return;
@@ -248,7 +282,8 @@ impl WriterActor {
             Ok(None) => {
                 // A number that was asked for is never asked for again, whatever comes of it.
                 self.next_no = self.next_no.plus(1);
-                self.next = NextSegment::Asked(answer);
+                let since = Instant::now();
+                self.next = NextSegment::Asked { answer, since };
             }
             Ok(Some(_)) | Err(_) => self.refused(Kind::Rollover),
         }
@@ -334,22 +369,20 @@ impl WriterActor {
         let file = Arc::clone(&active.file);
         let claims = Arc::clone(&self.generation.claims);
         let (slot, claim) = (self.slot, self.claim(facts.end));
+        let log = Arc::clone(&self.generation.log);
         let done = self.generation.log.write_job(&self.running, move || {
             file.write_at(&footer, facts.data_end)?;
             // What was allocated ahead and not used goes back to the disk.
             file.set_len(facts.file_len)?;
-            file.sync()?;
+            log.sync(&file)?;
             leave_claim(&claims, slot, &claim);
             Ok(())
         });
-        let stage = Stage::Syncing {
-            done,
-            since: Instant::now(),
-        };
         self.sealing = Some(Sealing {
             active,
             facts,
-            stage,
+            stage: Stage::Syncing(done),
+            since: Instant::now(),
             replies,
         });
         true
@@ -373,6 +406,7 @@ impl WriterActor {
                 };
                 let end = sealing.facts.end;
                 let send = self.generation.coordinator.roll_over(rollover);
+                sealing.since = Instant::now();
                 sealing.stage = Stage::Sending {
                     send,
                     done: outcome,

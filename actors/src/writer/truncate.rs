@@ -79,6 +79,12 @@ impl WriterActor {
                 self.await_restart(error).await;
                 return;
             }
+            Err(CutError::Stalled(error)) => {
+                let error = error.clone();
+                let _ = reply.send(Err(error.clone()));
+                self.fail(error);
+                return;
+            }
         }
         let _ = reply.send(outcome.map_err(CutError::into_inner));
     }
@@ -103,12 +109,13 @@ impl WriterActor {
         };
         let entries = self.cut_entries(end, incarnation, cut.as_ref(), &removed, fresh.as_ref());
         self.fault("writer.before_truncate_commit").await;
-        match self.generation.manifest.commit(entries).await {
-            Ok(_) => {}
-            Err(error @ (Error::InvalidInput { .. } | Error::StorageFull)) => {
+        match self.within(self.generation.manifest.commit(entries)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error @ (Error::InvalidInput { .. } | Error::StorageFull))) => {
                 return Err(CutError::Before(error));
             }
-            Err(error) => return Err(CutError::Unknown(error)),
+            Ok(Err(error)) => return Err(CutError::Unknown(error)),
+            Err(error) => return Err(CutError::Stalled(error)),
         }
         self.fault("writer.after_truncate_commit").await;
         let stream = Arc::clone(&self.stream);
@@ -126,6 +133,7 @@ impl WriterActor {
         // Only now: a reader of the old life would have missed the files.
         self.discard(gone);
         self.blocked = None;
+        tracing::info!(target: "tierlog::writer", stream = %self.stream.name, %end, "the tail was cut off");
         self.claim_end(end).await;
         self.note_idle();
         Ok(end)
@@ -138,7 +146,8 @@ impl WriterActor {
         let job = self.generation.log.write_job(&self.running, move || {
             leave_claim(&claims, slot, &claim);
         });
-        let _ = job.await;
+        // It costs only precision: nobody waits for a claim that does not come.
+        let _ = self.within(job).await;
     }
 
     fn cut_entries(
@@ -302,6 +311,7 @@ impl WriterActor {
         let writes = active.place(&kept, &self.owner());
         let (from, to) = (active.allocated, active.allocation_for(active.pos));
         let file = Arc::clone(&active.file);
+        let log = Arc::clone(&self.generation.log);
         let job = self.generation.log.write_job(&self.running, move || {
             if to > from {
                 file.allocate(from, to - from)?;
@@ -309,7 +319,7 @@ impl WriterActor {
             for (pos, bytes) in &writes {
                 file.write_at(bytes, *pos)?;
             }
-            file.sync()
+            log.sync(&file)
         });
         active.allocated = active.allocated.max(to);
         match self.within(job).await {
@@ -364,12 +374,14 @@ enum CutError {
     Before(Error),
     /// The manifest may say that it happened.
     Unknown(Error),
+    /// The same, and nobody will tell in time.
+    Stalled(Error),
 }
 
 impl CutError {
     fn into_inner(self) -> Error {
         match self {
-            Self::Before(error) | Self::Unknown(error) => error,
+            Self::Before(error) | Self::Unknown(error) | Self::Stalled(error) => error,
         }
     }
 }

@@ -17,7 +17,7 @@ use super::{
     roll::NextSegment,
 };
 use crate::{
-    context::{Counters, backoff},
+    context::{Counters, LogContext, backoff},
     error::Error,
     exec::{Completion, JobDied},
     flusher::leave_claim,
@@ -93,6 +93,7 @@ enum WriteFault {
 
 /// What a write job does.
 struct WriteJob {
+    log: Arc<LogContext>,
     file: Arc<Latched>,
     writes: Vec<(u64, Bytes)>,
     sync: Option<(Arc<ClaimsFile>, u32, Claim)>,
@@ -108,11 +109,9 @@ impl WriteJob {
         for (pos, bytes) in &self.writes {
             self.file.write_at(bytes, *pos)?;
         }
-        let written = WallInstant::now();
-        metrics::histogram!("tierlog_write_seconds").record((written - begun).as_secs_f64());
+        self.log.meters.write_seconds.record(begun.elapsed());
         if let Some((claims, slot, claim)) = &self.sync {
-            self.file.sync()?;
-            metrics::histogram!("tierlog_fsync_seconds").record(written.elapsed().as_secs_f64());
+            self.log.sync(&self.file)?;
             leave_claim(claims, *slot, claim);
         }
         Ok(())
@@ -173,9 +172,10 @@ impl WriterActor {
             && self
                 .sealing
                 .as_ref()
-                .is_none_or(|sealing| sealing.syncing_since().is_none())
+                .is_none_or(|sealing| !sealing.is_syncing())
             && self.held.iter().all(|held| held.segment == active.no);
         let job = WriteJob {
+            log: Arc::clone(&self.generation.log),
             file: Arc::clone(&active.file),
             writes,
             sync: sync.then(|| {
@@ -362,9 +362,10 @@ impl WriterActor {
     /// looked at again later.
     pub(super) fn refuse_for_space(&mut self) {
         let from = self.queue.front().map_or(self.taken, |frame| frame.first);
+        tracing::warn!(target: "tierlog::writer", stream = %self.stream.name, from, "no room; what was queued is handed back");
         let taken = self.queue.give_up();
-        self.blocked = Some(Kind::Admission);
-        metrics::counter!("tierlog_storage_full_total").increment(1);
+        self.note_blocked(Some(Kind::Admission));
+        self.generation.log.meters.storage_full.increment(1);
         let next = NextLife::GoOn {
             blocked: Some(Kind::Admission),
         };

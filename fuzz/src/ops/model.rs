@@ -22,9 +22,10 @@ struct Known {
     batch: (u64, u16),
     /// A truncation since it was accepted: it is not at this offset or beyond.
     below: u64,
-    /// The same for one of which nobody knows yet whether it happened: what is told or read of this
-    /// offset and beyond may be gone once that is known.
-    maybe_below: u64,
+    /// A truncation that failed since, of which nobody knows yet whether it happened: from this offset
+    /// on it may be gone once that is known, even where its ticket, or a reader, says that it is durable
+    /// there.
+    doubted_from: u64,
 }
 
 /// One stream.
@@ -64,7 +65,7 @@ impl Model {
             fate: Fate::Open,
             batch,
             below: u64::MAX,
-            maybe_below: u64::MAX,
+            doubted_from: u64::MAX,
         };
         self.records.insert(id, known);
     }
@@ -73,8 +74,10 @@ impl Model {
     pub fn told(&mut self, id: u64, fate: Fate) {
         let known = self.records.get_mut(&id).expect("it was offered");
         known.fate = match fate {
+            // It was read meanwhile, behind whatever put it in doubt.
+            Fate::At(offset) if known.fate == Fate::At(offset) => fate,
             Fate::At(offset) if offset >= known.below => Fate::Never,
-            Fate::At(offset) if offset >= known.maybe_below => Fate::Open,
+            Fate::At(offset) if offset >= known.doubted_from => Fate::Open,
             fate => fate,
         };
     }
@@ -94,7 +97,7 @@ impl Model {
     pub fn maybe_truncated(&mut self, end: u64) {
         self.cuts.insert(end);
         for known in self.records.values_mut() {
-            known.maybe_below = known.maybe_below.min(end);
+            known.doubted_from = known.doubted_from.min(end);
             if matches!(known.fate, Fate::At(offset) if offset >= end) {
                 known.fate = Fate::Open;
             }
@@ -141,8 +144,8 @@ impl Model {
                 Fate::Open => assert!(offset < known.below, "record {id} was truncated away"),
             }
             // Who has read it as durable may count on it from now on.
-            if settled || offset < known.maybe_below {
-                (known.fate, known.maybe_below) = (Fate::At(offset), u64::MAX);
+            if settled || offset < known.doubted_from {
+                (known.fate, known.doubted_from) = (Fate::At(offset), u64::MAX);
             }
             found.insert(id, offset);
         }

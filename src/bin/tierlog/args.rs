@@ -23,7 +23,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct GlobalArgs {
-    /// Directory that holds the log [default: ./tierlog-data]
+    /// Directory that holds the log [default: ./tierlog-data; of `demo`, a temporary one]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// Settings file in TOML; the environment (`TIERLOG_KEY`) and flags win over it
@@ -74,7 +74,7 @@ pub(crate) enum Command {
         #[arg(value_parser = stream_name)]
         stream: String,
         /// The first offset to keep
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
         before: u64,
     },
     /// Check every checksum and list all damage
@@ -115,7 +115,8 @@ pub(crate) struct Append {
     #[arg(long, value_enum, default_value_t = AckLevel::Durable)]
     pub(crate) ack: AckLevel,
     /// Records that may be on their way at a time
-    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = window)]
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = window,
+          allow_negative_numbers = true)]
     pub(crate) window: usize,
     /// Print each record's offset on a line of its own as soon as it is acked
     #[arg(long)]
@@ -148,10 +149,11 @@ pub(crate) struct Read {
     #[arg(value_parser = stream_name)]
     pub(crate) stream: String,
     /// Where to begin: an offset, `earliest`, `latest`, or a moment like 2026-03-14T09:26:53Z
-    #[arg(long, value_name = "WHERE", default_value = "earliest", value_parser = beginning)]
+    #[arg(long, value_name = "WHERE", default_value = "earliest", value_parser = beginning,
+          allow_negative_numbers = true)]
     pub(crate) from: tierlog::From,
     /// End after so many records
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub(crate) count: Option<u64>,
     /// Wait for more at the end
     #[arg(long)]
@@ -190,9 +192,15 @@ fn stream_name(text: &str) -> Result<String, String> {
 
 fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((key, value)) => Ok((key.trim().to_owned(), value.to_owned())),
-        None => Err("expected KEY=VALUE".into()),
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.to_owned()))
+        }
+        _ => Err("expected KEY=VALUE".into()),
     }
+}
+
+fn count(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "expected a whole number".into())
 }
 
 fn window(text: &str) -> Result<usize, String> {
@@ -212,7 +220,12 @@ fn beginning(text: &str) -> Result<tierlog::From, String> {
             .map_err(|_| format!("{digits} is beyond the last offset there can be")),
         moment => time_text::parse(moment)
             .map(tierlog::From::Timestamp)
-            .map_err(|why| format!("expected an offset, `earliest`, `latest` or a moment: {why}")),
+            .map_err(|why| {
+                format!(
+                    "expected an offset, `earliest`, `latest`, or a moment with its zone, like \
+                     2026-03-14T09:26:53Z ({why})"
+                )
+            }),
     }
 }
 

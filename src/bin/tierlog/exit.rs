@@ -1,14 +1,16 @@
 //! How a command ends, and what it says then.
 //!
 //! One error is one line on stderr: what is wrong; what to do. Scripts rely on the codes: 0 done,
-//! 1 failed or damage found, 2 usage or bad settings, 130 Ctrl-C. An output that nobody reads any
-//! more is no error: `tierlog read orders | head` ends with 0.
+//! 1 failed or damage found, 2 usage or bad settings, 130 Ctrl-C (143 SIGTERM, 129 SIGHUP). An output
+//! that nobody reads any more is no error: `tierlog read orders | head` ends with 0.
 
 use std::io;
 use std::process::ExitCode;
 
 use serde_json::json;
-use tierlog::{AppendError, Error, ErrorKind, SettingsError};
+use tierlog::{AppendError, Error, ErrorKind, SettingsError, StorageError};
+
+use crate::signal::Stop;
 
 /// Every way for a command to end before its work is done.
 #[derive(Debug)]
@@ -23,8 +25,8 @@ pub(crate) enum Ending {
     Usage { what: String, advice: String },
     /// What is wrong was the output itself: damage that was listed, bytes that differ.
     Told,
-    /// Ctrl-C.
-    Interrupted,
+    /// Ctrl-C, or another signal that asks to end.
+    Stopped(Stop),
     /// Nobody reads the output any more.
     OutputClosed,
 }
@@ -74,7 +76,7 @@ impl Ending {
             Self::Failed { what, kind, advice } => (what, *kind, advice, 1),
             Self::Usage { what, advice } => (what, "usage", advice, 2),
             Self::Told => return ExitCode::from(1),
-            Self::Interrupted => return ExitCode::from(130),
+            Self::Stopped(stop) => return ExitCode::from(stop.code()),
             Self::OutputClosed => return ExitCode::SUCCESS,
         };
         let (what, advice) = (one_line(what), one_line(advice));
@@ -93,7 +95,7 @@ impl Ending {
 impl From<Error> for Ending {
     fn from(error: Error) -> Self {
         let what = error.to_string();
-        let advice = error.advice().to_owned();
+        let advice = advice(&error);
         match &error {
             Error::Settings { .. } => Self::Usage { what, advice },
             _ => Self::Failed {
@@ -102,6 +104,30 @@ impl From<Error> for Ending {
                 advice,
             },
         }
+    }
+}
+
+/// What to do, in terms of the command line where the library speaks of calls.
+fn advice(error: &Error) -> String {
+    match error {
+        Error::UnknownStream { .. } => "`tierlog streams` lists those that there are".into(),
+        Error::Trimmed { start, .. } => format!("read from {start} on, or from `earliest`"),
+        Error::InvalidInput { .. } => "give an offset up to that one".into(),
+        Error::Storage(storage) => match **storage {
+            StorageError::Locked { .. } => {
+                "end whatever has it open; `read`, `streams`, `segments` and `verify` work beside it"
+            }
+            StorageError::NotALog { .. } => {
+                "give the directory of a log with --data; `append` makes a new one, where there is \
+                 nothing yet"
+            }
+            _ => error.advice(),
+        }
+        .into(),
+        _ => match error.kind() {
+            ErrorKind::Reopen => "read the end of the stream to see what it has, then go on".into(),
+            _ => error.advice().into(),
+        },
     }
 }
 
@@ -141,5 +167,8 @@ fn one_line(text: &str) -> String {
 /// which `eprintln!` would do by a panic.
 pub(crate) fn say(line: &str) {
     use io::Write as _;
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    // In one write, so that the lines of two processes don't run into one another.
+    let _ = io::stderr()
+        .lock()
+        .write_all(format!("{line}\n").as_bytes());
 }

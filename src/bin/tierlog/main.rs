@@ -11,6 +11,7 @@ mod input;
 mod manifest;
 mod output;
 mod read;
+mod recovery;
 mod seal_flush_trim;
 mod segments;
 mod session;

@@ -154,6 +154,12 @@ pub(crate) fn count_text(count: u64) -> String {
     text
 }
 
+/// `1 record`, `12,345 records`.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", count_text(count))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ use tierlog::{Damage, Error, Reader, Record};
 use crate::args::{Format, Read};
 use crate::exit::{Ending, say};
 use crate::output::{Output, damage_json, damage_text};
+use crate::recovery::Tells;
 use crate::session::Session;
 use crate::signal;
 use crate::time_text;
@@ -28,7 +29,7 @@ pub(crate) async fn run(mut session: Session, args: Read) -> Result<(), Ending> 
 }
 
 async fn print(session: &mut Session, args: &Read) -> Result<(), Ending> {
-    let view = session.attach().await?;
+    let view = session.attach(Tells::Tears).await?;
     let stream = view.stream(&args.stream)?;
     let mut reader = stream.reader(args.from);
     if args.follow {

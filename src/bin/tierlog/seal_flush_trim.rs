@@ -9,13 +9,7 @@ use crate::session::Session;
 pub(crate) async fn seal(session: Session, stream: &str) -> Result<(), Ending> {
     let call = async |stream: Stream| stream.seal().await;
     let (mut session, end) = on_existing(session, stream, call).await?;
-    tell(
-        &mut session,
-        stream,
-        "end",
-        end,
-        "sealed: the next segment begins at offset",
-    )
+    tell(&mut session, stream, "end", end, "sealed up to offset")
 }
 
 pub(crate) async fn flush(session: Session, stream: &str) -> Result<(), Ending> {
@@ -49,10 +43,16 @@ async fn on_existing(
         .interrupt
         .cut(async { Ok(call(log.existing(name).await?).await?) })
         .await;
-    let closed = session.close(supervisor).await;
-    let offset = made?;
-    closed?;
-    Ok((session, offset))
+    match made {
+        Ok(offset) => {
+            session.close(supervisor).await?;
+            Ok((session, offset))
+        }
+        Err(ending) => {
+            session.abandon(supervisor).await;
+            Err(ending)
+        }
+    }
 }
 
 fn tell(

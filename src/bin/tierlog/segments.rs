@@ -4,13 +4,20 @@ use tierlog::SegmentInfo;
 
 use crate::exit::Ending;
 use crate::output::{Output, Table, bytes_text};
+use crate::recovery::Tells;
 use crate::session::Session;
 use crate::time_text;
 
 pub(crate) async fn run(mut session: Session, stream: &str) -> Result<(), Ending> {
     let interrupt = session.interrupt.clone();
     let segments = interrupt
-        .cut(async { Ok(session.attach().await?.stream(stream)?.segments()) })
+        .cut(async {
+            Ok(session
+                .attach(Tells::Everything)
+                .await?
+                .stream(stream)?
+                .segments())
+        })
         .await?;
     if session.json {
         for segment in &segments {

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
-use tierlog::{ReadOnly, RecoveryReport, Settings, Supervisor};
+use tierlog::{Kind, ReadOnly, RecoveryReport, Settings, Supervisor};
 
 use crate::args::{Command, GlobalArgs, Manifest};
 use crate::exit::{Ending, say};
-use crate::output::Output;
+use crate::output::{Output, counted};
+use crate::recovery::{self, Tells};
 use crate::signal::{Holds, Interrupt};
 
 /// What a shutdown gets to make everything durable. A disk that needs longer has its own problem,
@@ -69,7 +70,7 @@ impl Session {
     /// Opens the log for writing.
     pub(crate) async fn open(&self) -> Result<Supervisor, Ending> {
         let supervisor = Supervisor::open(self.settings.clone()).await?;
-        self.tell_recovery(&supervisor.recovery());
+        self.tell_recovery(&supervisor.recovery(), Tells::Everything);
         Ok(supervisor)
     }
 
@@ -81,9 +82,19 @@ impl Session {
     }
 
     /// Attaches for reading: no lock, no write, beside a live writer or without one.
-    pub(crate) async fn attach(&self) -> Result<ReadOnly, Ending> {
+    pub(crate) async fn attach(&self, tells: Tells) -> Result<ReadOnly, Ending> {
         let view = self.attach_silently().await?;
-        self.tell_recovery(&view.recovery());
+        let report = view.recovery();
+        if !recovery::is_torn(&report) {
+            self.tell_recovery(&report, tells);
+            return Ok(view);
+        }
+        // Beside a writer, a torn end may be a write that is on its way: a tear stays where it is.
+        tokio::time::sleep(SECOND_LOOK).await;
+        let view = self.attach_silently().await?;
+        let mut again = view.recovery();
+        recovery::keep_tears(&mut again, &report);
+        self.tell_recovery(&again, tells);
         Ok(view)
     }
 
@@ -92,17 +103,18 @@ impl Session {
     }
 
     /// A tear that was cut is no failure, but nobody should have to guess that it was there.
-    fn tell_recovery(&self, report: &RecoveryReport) {
-        if !has_news(report) {
-            return;
+    fn tell_recovery(&self, report: &RecoveryReport, tells: Tells) {
+        let news = recovery::news(report, tells);
+        match (news.as_slice(), self.json) {
+            ([], _) => {}
+            (_, true) => say(&json!({"recovery": report}).to_string()),
+            (news, false) => news.iter().for_each(|line| note(false, line)),
         }
-        if self.json {
-            say(&json!({"recovery": report}).to_string());
-            return;
-        }
-        for line in report.to_string().lines() {
-            say(&format!("tierlog: {line}"));
-        }
+    }
+
+    /// Closes after a failure that is told already: whatever else goes wrong now follows from it.
+    pub(crate) async fn abandon(&self, supervisor: Supervisor) {
+        let _ = supervisor.shutdown(DRAIN).await;
     }
 
     /// Drains and closes.
@@ -114,7 +126,10 @@ impl Session {
         match report.undrained.as_slice() {
             [] => Ok(()),
             [(stream, records), ..] => Err(Ending::Failed {
-                what: format!("{records} records of {stream} could not be made durable in time"),
+                what: format!(
+                    "{} of {stream} could not be made durable in time",
+                    counted(*records, "record")
+                ),
                 kind: "reopen",
                 advice: "open the log again and read the stream to see which it has".into(),
             }),
@@ -122,8 +137,11 @@ impl Session {
     }
 }
 
+/// What looks torn is looked at again after this long.
+const SECOND_LOOK: Duration = Duration::from_millis(50);
+
 /// A wait for room shorter than this is how a fast producer and a log keep step, and no news.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Says once that the log has no room, when a wait for it takes long.
 #[derive(Debug)]
@@ -137,8 +155,8 @@ impl Patience {
         Self { json, told: false }
     }
 
-    /// Waits for `room`, which is short of `what`. As safe to cancel as `room` is.
-    pub(crate) async fn wait<T>(&mut self, what: &str, room: impl Future<Output = T>) -> T {
+    /// Waits for `room`, for which `why` says what has to happen. As safe to cancel as `room` is.
+    pub(crate) async fn wait<T>(&mut self, why: &str, room: impl Future<Output = T>) -> T {
         tokio::pin!(room);
         if !self.told {
             tokio::select! {
@@ -147,24 +165,13 @@ impl Patience {
                 () = tokio::time::sleep(PATIENCE) => {}
             }
             self.told = true;
-            let text = format!("waiting: the log has no room now ({what}); Ctrl-C ends");
+            let text = format!(
+                "waiting: the log has no room now: {why}; it goes on by itself, Ctrl-C ends it"
+            );
             note(self.json, &text);
         }
         room.await
     }
-}
-
-/// Whether a recovery found what somebody should know of. That a log was not closed in order is no
-/// news by itself: nothing is lost by it.
-fn has_news(report: &RecoveryReport) -> bool {
-    report.streams.iter().any(|stream| stream.cut.is_some())
-        || report.damage().next().is_some()
-        || report
-            .manifest
-            .as_ref()
-            .is_some_and(|manifest| manifest.torn)
-        || !report.quarantined.is_empty()
-        || !report.foreign.is_empty()
 }
 
 /// See [`Session::note`].
@@ -172,6 +179,17 @@ pub(crate) fn note(json: bool, text: &str) {
     match json {
         true => say(&json!({"note": text}).to_string()),
         false => say(&format!("tierlog: {text}")),
+    }
+}
+
+/// What the log waits for when it is short of something, for people.
+pub(crate) fn room_for(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Admission => "the disk is full or slow, or `hot_budget` is used up (admission)",
+        Kind::Flush => "the disk is slower than the input (flush)",
+        Kind::Rollover => "the next segment is still being made (rollover)",
+        Kind::Manifest => "the manifest is still being written (manifest)",
+        _ => "the log is short of something",
     }
 }
 

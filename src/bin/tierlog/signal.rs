@@ -1,5 +1,7 @@
 //! Ctrl-C, and a reader of our output that went away.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,9 +13,36 @@ use crate::exit::Ending;
 /// write to a pipe that nobody empties (`tierlog read | less`).
 const READER_GRACE: Duration = Duration::from_secs(1);
 
-/// Tells whether Ctrl-C came. Cheap to clone.
+/// What ended a command from outside. Each has the exit code that a shell gives to a command that
+/// such a signal has killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Ctrl-C.
+    Interrupt,
+    /// What service managers send.
+    Terminate,
+    /// The terminal is gone.
+    Hangup,
+}
+
+impl Stop {
+    pub(crate) const fn code(self) -> u8 {
+        128 + self.signal()
+    }
+
+    /// The same numbers on every Unix.
+    const fn signal(self) -> u8 {
+        match self {
+            Self::Interrupt => 2,
+            Self::Terminate => 15,
+            Self::Hangup => 1,
+        }
+    }
+}
+
+/// Tells whether Ctrl-C came, or something like it. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Interrupt(watch::Receiver<bool>);
+pub(crate) struct Interrupt(watch::Receiver<Option<Stop>>);
 
 /// Whether a command holds anything that must be put in order before it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,34 +54,35 @@ pub(crate) enum Holds {
 }
 
 impl Interrupt {
-    /// Catches SIGINT and SIGTERM from now on.
+    /// Catches SIGINT, SIGTERM and SIGHUP from now on.
     pub(crate) fn listen(holds: Holds) -> Result<Self, Ending> {
-        let catch = |kind| {
-            signal(kind).map_err(|error| {
-                Ending::failed(format!("cannot catch signals: {error}"), "try again")
-            })
-        };
-        let mut int = catch(SignalKind::interrupt())?;
-        let mut term = catch(SignalKind::terminate())?;
-        let (tell, told) = watch::channel(false);
+        let mut signals = Signals::catch()?;
+        let (tell, told) = watch::channel(None);
         tokio::spawn(async move {
-            either(&mut int, &mut term).await;
-            tell.send_replace(true);
+            let stop = signals.next().await;
+            tell.send_replace(Some(stop));
             match holds {
                 Holds::Nothing => tokio::time::sleep(READER_GRACE).await,
-                Holds::Log => either(&mut int, &mut term).await,
+                Holds::Log => drop(signals.next().await),
             }
-            std::process::exit(130);
+            std::process::exit(stop.code().into());
         });
         Ok(Self(told))
     }
 
     /// Waits for it.
-    pub(crate) async fn fired(&self) {
+    pub(crate) async fn fired(&self) -> Ending {
         // The sender lives as long as the process, so this can't fail; if it did, nothing would
         // ever interrupt.
-        if self.0.clone().wait_for(|fired| *fired).await.is_err() {
-            std::future::pending::<()>().await;
+        match self
+            .0
+            .clone()
+            .wait_for(Option::is_some)
+            .await
+            .map(|stop| *stop)
+        {
+            Ok(Some(stop)) => Ending::Stopped(stop),
+            _ => std::future::pending().await,
         }
     }
 
@@ -64,17 +94,62 @@ impl Interrupt {
     ) -> Result<T, Ending> {
         tokio::select! {
             biased;
-            () = self.fired() => Err(Ending::Interrupted),
+            stopped = self.fired() => Err(stopped),
             done = work => done,
         }
     }
 }
 
-async fn either(int: &mut Signal, term: &mut Signal) {
-    tokio::select! {
-        _ = int.recv() => {}
-        _ = term.recv() => {}
+/// The signals that are caught.
+struct Signals([Option<Signal>; 3]);
+
+impl Signals {
+    const STOPS: [Stop; 3] = [Stop::Interrupt, Stop::Terminate, Stop::Hangup];
+
+    fn catch() -> Result<Self, Ending> {
+        let ignored = ignored();
+        let catch = |stop: Stop| {
+            // `nohup` and a shell's background jobs start us with signals ignored, and mean it.
+            if ignored & 1 << (stop.signal() - 1) != 0 {
+                return Ok(None);
+            }
+            signal(SignalKind::from_raw(stop.signal().into())).map(Some)
+        };
+        let failed = |error| Ending::failed(format!("cannot catch signals: {error}"), "try again");
+        let [int, term, hup] = Self::STOPS.map(catch);
+        // A limit on file sizes kills whoever passes it; caught, it is a full disk, which is waited
+        // out. Nobody has to listen for that.
+        let too_large = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+        drop(signal(too_large).map_err(failed)?);
+        Ok(Self([
+            int.map_err(failed)?,
+            term.map_err(failed)?,
+            hup.map_err(failed)?,
+        ]))
     }
+
+    async fn next(&mut self) -> Stop {
+        poll_fn(|cx| {
+            for (signal, stop) in self.0.iter_mut().zip(Self::STOPS) {
+                if signal
+                    .as_mut()
+                    .is_some_and(|signal| signal.poll_recv(cx).is_ready())
+                {
+                    return Poll::Ready(stop);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// The signals that this process was started with ignored, a bit each, where the system tells.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
 }
 
 /// Waits until whoever reads our stdout is gone. `read --follow | head -1` on a quiet stream would

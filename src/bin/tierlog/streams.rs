@@ -2,12 +2,13 @@
 
 use crate::exit::Ending;
 use crate::output::{Table, bytes_text};
+use crate::recovery::Tells;
 use crate::session::Session;
 
 pub(crate) async fn run(mut session: Session) -> Result<(), Ending> {
     let interrupt = session.interrupt.clone();
     let streams = interrupt
-        .cut(async { Ok(session.attach().await?.streams()) })
+        .cut(async { Ok(session.attach(Tells::Everything).await?.streams()) })
         .await?;
     if session.json {
         for stream in &streams {

@@ -14,8 +14,8 @@ pub(crate) fn show(nanos: u64) -> String {
 
 /// Nanoseconds since 1970; what is before that is 0, where no record can be.
 pub(crate) fn parse(text: &str) -> Result<u64, String> {
-    let moment = OffsetDateTime::parse(text, &Rfc3339)
-        .map_err(|error| format!("`{text}` is no moment like 2026-03-14T09:26:53Z: {error}"))?;
+    let moment =
+        OffsetDateTime::parse(text, &Rfc3339).map_err(|error| format!("as a moment: {error}"))?;
     Ok(u64::try_from(moment.unix_timestamp_nanos().max(0)).unwrap_or(u64::MAX))
 }
 

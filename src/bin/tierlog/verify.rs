@@ -8,7 +8,8 @@ use serde_json::json;
 use tierlog::{ReadOnly, StreamId, VerifyReport};
 
 use crate::exit::Ending;
-use crate::output::{bytes_text, count_text, damage_json, damage_text};
+use crate::output::{bytes_text, count_text, counted, damage_json, damage_text};
+use crate::recovery::Tells;
 use crate::session::Session;
 
 pub(crate) async fn run(
@@ -43,13 +44,14 @@ pub(crate) async fn run(
             session.out.line(format_args!("damage: {text}"))?;
         }
         session.out.line(format_args!(
-            "checked {} records ({}) in {} segments of {} streams: {}",
-            count_text(report.records),
+            "checked {} ({}) in {} of {}: {}",
+            counted(report.records, "record"),
             bytes_text(report.bytes),
-            count_text(report.segments),
-            count_text(report.streams),
+            counted(report.segments, "segment"),
+            counted(report.streams, "stream"),
             match report.damage.len() {
                 0 => "no damage".to_owned(),
+                1 => "1 stretch is damaged".to_owned(),
                 n => format!("{} stretches are damaged", count_text(n as u64)),
             }
         ))?;
@@ -65,7 +67,7 @@ async fn check(
     session: &Session,
     stream: Option<&str>,
 ) -> Result<(VerifyReport, HashMap<StreamId, String>), Ending> {
-    let view: ReadOnly = session.attach().await?;
+    let view: ReadOnly = session.attach(Tells::NoDamage).await?;
     let names = view.streams().into_iter();
     let names = names.map(|stream| (stream.id, stream.name)).collect();
     let bar = bar(session.json);

@@ -13,7 +13,12 @@
 //!   close ──▶ syncs nothing
 //! ```
 
-use std::{ffi::OsString, fmt, io, path::Path, sync::Arc};
+use std::{
+    ffi::OsString,
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
@@ -24,9 +29,11 @@ mod map;
 mod real;
 #[cfg(feature = "fault-injection")]
 pub mod sim;
+mod watched;
 
 pub use cause::IoCause;
 pub use real::RealDisk;
+pub use watched::{Progress, WatchedDisk};
 
 /// A shared open file. Dropping the last one closes it and syncs nothing.
 pub type SharedFile = Arc<dyn DiskFile>;
@@ -96,6 +103,13 @@ pub trait Disk: Send + Sync + fmt::Debug + 'static {
 
     /// Room on the file system of `path`.
     fn space(&self, path: &Path) -> io::Result<Space>;
+
+    /// The folder that a path leads to, with the links in it followed; a path without links stays as
+    /// it is, and what is missing need not be there. For the one path that comes from outside: what
+    /// a log opens below it is no link.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        Ok(path.to_path_buf())
+    }
 
     /// What a kernel does to a folder whose sync it has just reported as failed: changes so far
     /// are forgotten, and no later sync makes them durable. Only a simulated disk can do it.

@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io,
     os::unix::ffi::OsStrExt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -112,6 +112,19 @@ impl Disk for RealDisk {
             free: stat.f_bavail.saturating_mul(stat.f_frsize),
             total: stat.f_blocks.saturating_mul(stat.f_frsize),
         })
+    }
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        for (behind, part) in path.ancestors().enumerate() {
+            let is_link = std::fs::symlink_metadata(part).is_ok_and(|about| about.is_symlink());
+            if is_link {
+                let names: Vec<_> = path.components().rev().take(behind).collect();
+                let mut real = std::fs::canonicalize(part)?;
+                real.extend(names.iter().rev());
+                return Ok(real);
+            }
+        }
+        Ok(path.to_path_buf())
     }
 }
 

@@ -113,6 +113,12 @@ pub enum HeadFault {
     /// The checksum does not match.
     #[error("its checksum does not match")]
     Crc,
+    /// The checksum does not match, and the version is one that this program does not know. It may
+    /// be damaged there and nowhere else: versions keep the place of the checksum.
+    #[error(
+        "its checksum does not match, and it says version {0}, where this program knows {MANIFEST_VERSION}"
+    )]
+    CrcOfVersion(u16),
     /// Intact, but of a version that this program does not know.
     #[error("it is of version {0}")]
     Newer(u16),
@@ -188,9 +194,6 @@ pub(super) fn open_prefix(bytes: &[u8], magic: [u8; 8]) -> Result<(u32, Reader<'
     if reader.array() != Some(magic) {
         return Err(HeadFault::Magic);
     }
-    if crc != crc64(&[body]).to_le_bytes() {
-        return Err(HeadFault::Crc);
-    }
     let mut prefix = || {
         Some((
             u16::take(&mut reader)?,
@@ -199,6 +202,12 @@ pub(super) fn open_prefix(bytes: &[u8], magic: [u8; 8]) -> Result<(u32, Reader<'
         ))
     };
     let (version, len, flags) = prefix().ok_or(HeadFault::Cut)?;
+    if crc != crc64(&[body]).to_le_bytes() {
+        return Err(match version {
+            0..=MANIFEST_VERSION => HeadFault::Crc,
+            newer => HeadFault::CrcOfVersion(newer),
+        });
+    }
     match version {
         0 => return Err(HeadFault::Invalid("version 0")),
         MANIFEST_VERSION => {}

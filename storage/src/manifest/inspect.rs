@@ -1,6 +1,6 @@
 //! The manifest as people look at it: every file, chunk and entry, damaged or not.
 
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::{collections::BTreeMap, io, ops::ControlFlow};
 
 use serde::Serialize;
 
@@ -68,17 +68,60 @@ pub struct InspectedChunk {
     pub damage: Vec<String>,
 }
 
+/// How often the folder is looked at again because a live writer went on to another file.
+const LOOKS: usize = 10;
+
 /// Looks at every manifest file in the folder. Damage is told, not returned as an error.
 pub fn inspect(disk: &dyn Disk, layout: &Layout) -> Result<Inspection> {
-    let (current, damage) = match Current::read(disk, layout) {
-        Ok(current) => (current, Vec::new()),
-        Err(error @ StorageError::Io { .. }) => return Err(error),
-        Err(error) => (None, vec![error.to_string()]),
-    };
+    let mut pointer = read_pointer(disk, layout)?;
+    for _ in 0..LOOKS {
+        let mut found = look(disk, layout, &pointer)?;
+        if found.damage.is_empty() && !found.files.iter().any(|file| file.current) {
+            // Without the file that counts, nobody can read the log; unless that was replaced
+            // between two calls.
+            let again = read_pointer(disk, layout)?;
+            if again != pointer {
+                pointer = again;
+                continue;
+            }
+            found.damage.push(match found.current {
+                Some(current) => {
+                    format!("it names manifest {}, which is not there", current.number)
+                }
+                // The work of a creation that died holds nothing yet.
+                None if found.files.is_empty() => return Err(not_a_log(layout)),
+                None => "it is missing beside manifests".to_owned(),
+            });
+        }
+        return Ok(found);
+    }
+    look(disk, layout, &pointer)
+}
+
+/// The pointer, or what is wrong with it.
+type Pointer = (Option<Current>, Vec<String>);
+
+fn read_pointer(disk: &dyn Disk, layout: &Layout) -> Result<Pointer> {
+    match Current::read(disk, layout) {
+        Ok(current) => Ok((current, Vec::new())),
+        Err(error @ StorageError::Io { .. }) => Err(error),
+        Err(error) => Ok((None, vec![error.to_string()])),
+    }
+}
+
+fn look(disk: &dyn Disk, layout: &Layout, pointer: &Pointer) -> Result<Inspection> {
+    let (current, damage) = pointer.clone();
     let dir = layout.manifest_dir();
-    let names = disk
-        .list(&dir)
-        .map_err(|error| StorageError::io("list", &dir, error))?;
+    let names = match disk.list(&dir) {
+        Ok(names) => names,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if current.is_none() && damage.is_empty() {
+                return Err(not_a_log(layout));
+            }
+            Vec::new()
+        }
+        Err(error) => return Err(StorageError::io("list", &dir, error)),
+    };
     let mut files = Vec::new();
     for number in names
         .iter()
@@ -100,6 +143,12 @@ pub fn inspect(disk: &dyn Disk, layout: &Layout) -> Result<Inspection> {
         current,
         damage,
     })
+}
+
+fn not_a_log(layout: &Layout) -> StorageError {
+    StorageError::NotALog {
+        path: layout.root().to_path_buf(),
+    }
 }
 
 fn inspect_file(disk: &dyn Disk, layout: &Layout, number: u64) -> Result<InspectedFile> {

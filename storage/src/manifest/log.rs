@@ -351,8 +351,13 @@ impl ManifestLog {
     /// True once so much stands behind the snapshot that a new file is due: enough by the options,
     /// and no less than the snapshot, so that a large log is not spent on snapshots.
     pub fn wants_rotation(&self) -> bool {
-        let behind = self.tail.position() - self.snapshot_end;
-        behind >= self.rotate_bytes.max(self.snapshot_end)
+        self.behind_snapshot() >= self.rotate_bytes.max(self.snapshot_end)
+    }
+
+    /// How many bytes of commits stand behind the snapshot, without what is only allocated: what a
+    /// replay has to read beyond the state itself.
+    pub const fn behind_snapshot(&self) -> u64 {
+        self.tail.position() - self.snapshot_end
     }
 
     /// The file's number.

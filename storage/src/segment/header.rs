@@ -96,6 +96,13 @@ pub enum HeaderError {
     /// The checksum does not match.
     #[error("the checksum of the header does not match")]
     Crc,
+    /// The checksum does not match, and the version is one that this program does not know. It may
+    /// be damaged there and nowhere else: versions keep the place of the checksum.
+    #[error(
+        "the checksum of the header does not match, and it says version {0}, where this program \
+         knows {SEGMENT_VERSION}"
+    )]
+    CrcOfVersion(u16),
     /// The checksum matches, and yet it makes no sense.
     #[error("the header makes no sense: {0}")]
     Invalid(&'static str),
@@ -140,10 +147,14 @@ impl SegmentHeader {
         if bytes[..8] != MAGIC {
             return Err(HeaderError::Magic);
         }
+        let version = u16::from_le_bytes(get(bytes, AT_VERSION));
         if crc64(&[&bytes[..AT_CRC]]) != header_crc(bytes) {
-            return Err(HeaderError::Crc);
+            return Err(match version {
+                0..=SEGMENT_VERSION => HeaderError::Crc,
+                newer => HeaderError::CrcOfVersion(newer),
+            });
         }
-        match u16::from_le_bytes(get(bytes, AT_VERSION)) {
+        match version {
             SEGMENT_VERSION => {}
             0 => return Err(HeaderError::Invalid("version 0")),
             newer => return Err(HeaderError::NewerVersion(newer)),

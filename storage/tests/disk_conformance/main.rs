@@ -12,7 +12,7 @@ use std::{
 
 use tempfile::TempDir;
 use tierlog_storage::disk::{
-    Access, Disk, DiskFile, RealDisk, SharedFile,
+    Access, Disk, DiskFile, Progress, RealDisk, SharedFile, WatchedDisk,
     fault::{FaultDisk, FaultPlan},
     sim::SimDisk,
 };
@@ -48,6 +48,12 @@ impl Place {
     fn planned() -> Self {
         let mut place = Self::simulated();
         place.disk = Arc::new(FaultDisk::new(place.disk, FaultPlan::new()));
+        place
+    }
+
+    fn watched() -> Self {
+        let mut place = Self::simulated();
+        place.disk = Arc::new(WatchedDisk::new(place.disk, Progress::default()));
         place
     }
 
@@ -103,6 +109,9 @@ macro_rules! conformance {
         }
         mod with_a_plan_without_faults {
             $(#[test] fn $name() { super::$name(&crate::Place::planned()); })*
+        }
+        mod watched {
+            $(#[test] fn $name() { super::$name(&crate::Place::watched()); })*
         }
     };
 }

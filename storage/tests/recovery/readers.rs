@@ -1,9 +1,10 @@
 //! Reading without owning.
 
 use std::{
+    io,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -12,7 +13,7 @@ use std::{
 use tierlog_storage::{
     Offset, StorageError,
     disk::{
-        Disk, RealDisk,
+        Access, Disk, DiskLock, Entry, RealDisk, SharedFile, Space,
         fault::{FaultDisk, FaultPlan},
         sim::SimDisk,
     },
@@ -142,4 +143,74 @@ fn a_reader_beside_a_writer_never_sees_damage_nor_the_end_go_back() {
     }
     writer.join().unwrap();
     assert!(looks > 10, "{looks}");
+}
+
+/// A disk whose reader is slow: between the manifest and the folder of a stream, a writer rolls a
+/// segment over, so many times.
+#[derive(Debug)]
+struct Slow {
+    sim: SimDisk,
+    rolls: Mutex<(Rig, u32)>,
+}
+
+impl Disk for Slow {
+    fn create_new(&self, path: &Path) -> io::Result<SharedFile> {
+        self.sim.create_new(path)
+    }
+    fn open(&self, path: &Path, access: Access) -> io::Result<SharedFile> {
+        self.sim.open(path, access)
+    }
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.sim.create_dir(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.sim.rename(from, to)
+    }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.sim.link(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.sim.remove(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        let (rig, left) = &mut *self.rolls.lock().unwrap();
+        if *left > 0 && dir == layout().stream_dir(rig.writers["a"].id) {
+            *left -= 1;
+            rig.roll("a", Seal::Commit).unwrap();
+            rig.append("a", 1).unwrap();
+            rig.sync("a", true).unwrap();
+        }
+        self.sim.list(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.sim.sync_dir(dir)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
+        self.sim.lock(path)
+    }
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        self.sim.space(path)
+    }
+}
+
+/// The folder then holds a segment of which the manifest, as it was read a moment ago, knows nothing:
+/// that looks like a manifest that has lost its end. Beside a writer that was fast enough, ten looks
+/// in a row found that, and a healthy log was called damaged.
+#[test]
+fn a_writer_that_rolls_over_at_every_look_is_no_damage() {
+    let sim = SimDisk::new();
+    let disk: Arc<dyn Disk> = Arc::new(sim.clone());
+    let mut rig = Rig::open(&disk).unwrap();
+    rig.create("a").unwrap();
+    rig.append("a", 1).unwrap();
+    rig.sync("a", true).unwrap();
+    let slow = Slow {
+        sim,
+        rolls: Mutex::new((rig, 40)),
+    };
+    let log = look(&slow, &layout());
+    assert_eq!(log.report.damage().count(), 0, "{}", log.report);
+    let (rig, left) = slow.rolls.into_inner().unwrap();
+    assert_eq!((left, rig.writers["a"].durable), (0, 41));
+    assert!(read(&slow.sim, &layout(), &log).is_whole("a", 0, 41));
 }

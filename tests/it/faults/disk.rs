@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use futures::future::join_all;
 use tierlog::{
-    Error, ErrorKind, NewRecord, Offset, Stream, Supervisor,
+    Error, ErrorKind, NewRecord, Offset, Stream, Supervisor, TryAppend,
     testing::storage::disk::{
         fault::{CallKind, Calls, Fault},
         sim::SimDisk,
@@ -34,10 +34,17 @@ async fn active(stream: &Stream) -> PathBuf {
 }
 
 async fn append(stream: &Stream, ids: std::ops::Range<u64>) {
-    let tickets: Vec<_> = ids
-        .clone()
-        .map(|id| stream.try_append(payload(id)).expect("room"))
-        .collect();
+    let mut tickets = Vec::new();
+    for id in ids.clone() {
+        tickets.push(loop {
+            match stream.try_append(payload(id)) {
+                Ok(ticket) => break ticket,
+                // The writer may have met what is armed before all of it was accepted.
+                Err(TryAppend::WouldBlock { kind, .. }) => within(stream.ready(kind)).await,
+                Err(other) => panic!("{other}"),
+            }
+        });
+    }
     for (id, ticket) in ids.zip(tickets) {
         let ack = within(ticket).await.expect("the ack follows");
         assert_eq!(ack.offset, Offset(id));

@@ -21,6 +21,7 @@ use tierlog_storage::{
 use crate::{
     error::Error,
     exec::{Executor, Job, ThreadPool, Work},
+    meters::Share,
     read::{From, ReadContext, ReadLimits, Reader, ReaderOptions},
     stream::{
         budget::Budget,
@@ -108,7 +109,7 @@ impl Rig {
                 max_record: 1 << 20,
             },
             Budget::new(1 << 20, None),
-            TailBudget::new(tail),
+            TailBudget::new(tail, Share::default()),
             begin,
         );
         let ctx = ReadContext::new(disk, layout.clone(), executor, &limits);

@@ -8,8 +8,8 @@ use tierlog::{FlushPolicy, Level, Offset, Stream};
 use crate::args::{AckLevel, Append, Delimiter};
 use crate::exit::{Ending, say};
 use crate::input::{self, Delimited, Input, Len32};
-use crate::output::{Output, count_text};
-use crate::session::{Patience, Session};
+use crate::output::{Output, counted};
+use crate::session::{DRAIN, PATIENCE, Patience, Session, note, room_for};
 
 use flight::{Flight, Step};
 
@@ -31,7 +31,7 @@ pub(crate) async fn run(mut session: Session, args: Append) -> Result<(), Ending
     let stream = match supervisor.log().stream(&args.stream).await {
         Ok(stream) => stream,
         Err(error) => {
-            session.close(supervisor).await?;
+            session.abandon(supervisor).await;
             return Err(error.into());
         }
     };
@@ -55,7 +55,13 @@ pub(crate) async fn run(mut session: Session, args: Append) -> Result<(), Ending
     let Acks {
         acked, bytes, next, ..
     } = run.acks;
-    let closed = session.close(supervisor).await;
+    let closed = match ended {
+        Err(Ending::Failed { .. }) => {
+            session.abandon(supervisor).await;
+            Ok(())
+        }
+        _ => session.close(supervisor).await,
+    };
     let summary = Summary {
         stream: &args.stream,
         acked,
@@ -63,7 +69,7 @@ pub(crate) async fn run(mut session: Session, args: Append) -> Result<(), Ending
         next,
     };
     match ended {
-        Ok(()) | Err(Ending::Interrupted) => summary.tell(&mut session)?,
+        Ok(()) | Err(Ending::Stopped(_)) => summary.tell(&mut session)?,
         Err(_) => {}
     }
     ended.and(closed)
@@ -114,9 +120,9 @@ impl Run<'_> {
     async fn run_dry(&mut self, mut input: Input) -> Result<(), Ending> {
         match self.pump(&mut input).await {
             Ok(()) => Ok(()),
-            Err(Ending::Interrupted) => {
+            Err(Ending::Stopped(stop)) => {
                 self.wind_down(&mut input).await;
-                Err(Ending::Interrupted)
+                Err(Ending::Stopped(stop))
             }
             // Nobody reads the acks. What was sent is made durable by the shutdown.
             Err(Ending::OutputClosed) => Err(Ending::OutputClosed),
@@ -143,7 +149,7 @@ impl Run<'_> {
             let interrupt = self.session.interrupt.clone();
             tokio::select! {
                 biased;
-                () = interrupt.fired() => return Err(Ending::Interrupted),
+                stopped = interrupt.fired() => return Err(stopped),
                 () = self.flight.landed() => {}
                 next = input.next() => match next {
                     Ok(Some(records)) => self.flight.board(records),
@@ -171,8 +177,11 @@ impl Run<'_> {
                 let interrupt = self.session.interrupt.clone();
                 tokio::select! {
                     biased;
-                    () = interrupt.fired() => Err(Ending::Interrupted),
+                    stopped = interrupt.fired() => Err(stopped),
                     () = self.flight.landed() => Ok(()),
+                    // `every 1h` means that nobody should sync before; but nothing more can be
+                    // taken in before either, and the input would stand still for an hour.
+                    () = tokio::time::sleep(PATIENCE) => self.flush().await,
                 }
             }
             Step::NoRoom(kind, bytes) => {
@@ -181,13 +190,13 @@ impl Run<'_> {
                 }
                 self.session.out.flush()?;
                 let interrupt = self.session.interrupt.clone();
-                let short_of = kind.to_string();
+                let short_of = room_for(kind);
                 let ready = self.stream.ready_for(kind, bytes);
                 tokio::select! {
                     biased;
-                    () = interrupt.fired() => Err(Ending::Interrupted),
+                    stopped = interrupt.fired() => Err(stopped),
                     () = self.flight.landed() => Ok(()),
-                    () = self.patience.wait(&short_of, ready) => Ok(()),
+                    () = self.patience.wait(short_of, ready) => Ok(()),
                 }
             }
         }
@@ -226,7 +235,7 @@ impl Run<'_> {
                 let interrupt = self.session.interrupt.clone();
                 tokio::select! {
                     biased;
-                    () = interrupt.fired() => return Err(Ending::Interrupted),
+                    stopped = interrupt.fired() => return Err(stopped),
                     () = self.flight.landed() => {}
                 }
             }
@@ -236,6 +245,7 @@ impl Run<'_> {
     /// After Ctrl-C: sends what was read as far as there is room for it, and gives what was sent
     /// the time of a shutdown to be acked. What then still has no ack is told by the summary.
     async fn wind_down(&mut self, input: &mut Input) {
+        let json = self.session.json;
         self.flight.board(input.stop());
         let drain = async {
             loop {
@@ -257,12 +267,25 @@ impl Run<'_> {
                 self.flight.landed().await;
             }
         };
-        if tokio::time::timeout(crate::session::DRAIN, drain)
-            .await
-            .is_err()
-        {
-            self.session
-                .note("not everything that was read could be appended in time");
+        let slowly = async {
+            tokio::time::sleep(PATIENCE).await;
+            note(
+                json,
+                "ending: what was read is still being appended; Ctrl-C again ends at once",
+            );
+            std::future::pending().await
+        };
+        let drained = tokio::time::timeout(DRAIN, async {
+            tokio::select! {
+                () = drain => {}
+                () = slowly => {}
+            }
+        });
+        if drained.await.is_err() {
+            note(
+                json,
+                "not everything that was read could be appended in time",
+            );
         }
     }
 }
@@ -291,8 +314,9 @@ impl Summary<'_> {
         }
         let next = next.map(|next| format!("; the next offset is {next}"));
         say(&format!(
-            "tierlog: appended {} records, {bytes} bytes to {stream}{}",
-            count_text(*acked),
+            "tierlog: appended {}, {} to {stream}{}",
+            counted(*acked, "record"),
+            counted(*bytes, "byte"),
             next.unwrap_or_default(),
         ));
         Ok(())

@@ -7,7 +7,7 @@ use tierlog::{Appender, Counters, NewRecord, Settings, Stream, Supervisor, Ticke
 
 use crate::exit::Ending;
 use crate::input::Input;
-use crate::session::Patience;
+use crate::session::{Patience, room_for};
 
 use super::STREAM;
 use super::pieces::Pieces;
@@ -15,6 +15,8 @@ use super::source::Source;
 
 /// A piece of a line that is too long for one record.
 const PIECE: u64 = 64 * 1024;
+/// An appender's buffer waits for room of any kind.
+const FULL: &str = "the disk is full, or slower than the input";
 /// Tickets that may be unresolved. The bytes behind them are bounded by `unsynced_bytes`.
 const TICKETS: usize = 1024;
 
@@ -81,11 +83,11 @@ impl Road {
     async fn take(&mut self, record: NewRecord) -> Result<(), Ending> {
         if record.key.is_none() {
             let pushed = self.appender.push(&record.payload);
-            let ticket = self.patience.wait("a full buffer", pushed).await?;
+            let ticket = self.patience.wait(FULL, pushed).await?;
             return self.keep(ticket).await;
         }
         let sent = self.appender.send();
-        let ticket = self.patience.wait("a full buffer", sent).await?;
+        let ticket = self.patience.wait(FULL, sent).await?;
         self.keep(ticket).await?;
         let mut record = record;
         loop {
@@ -93,7 +95,7 @@ impl Road {
                 Ok(ticket) => return self.keep(Some(ticket)).await,
                 Err(TryAppend::WouldBlock { kind, payload }) => {
                     let ready = self.stream.ready_for(kind, payload.payload.len());
-                    self.patience.wait(&kind.to_string(), ready).await;
+                    self.patience.wait(room_for(kind), ready).await;
                     record = payload;
                 }
                 Err(TryAppend::Failed { error, .. }) => return Err(error.into()),
@@ -119,7 +121,7 @@ impl Road {
     /// Everything is sent, synced and acked.
     async fn arrive(&mut self) -> Result<(), Ending> {
         let sent = self.appender.send();
-        let ticket = self.patience.wait("a full buffer", sent).await?;
+        let ticket = self.patience.wait(FULL, sent).await?;
         self.tickets.extend(ticket);
         self.stream.flush().await?;
         while let Some(ticket) = self.tickets.pop_front() {

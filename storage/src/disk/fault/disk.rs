@@ -127,6 +127,10 @@ impl Disk for FaultDisk {
         self.run(CallKind::Space, &[path], || self.inner.space(path))
     }
 
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        self.inner.resolve(path)
+    }
+
     fn forget_changes(&self, dir: &Path) {
         self.inner.forget_changes(dir);
     }

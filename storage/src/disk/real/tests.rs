@@ -59,6 +59,36 @@ fn links_are_never_followed() {
 }
 
 #[test]
+fn the_path_that_comes_from_outside_is_followed() {
+    let dir = tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::create_dir_all(at("real/inner")).unwrap();
+    symlink("real", at("link")).unwrap();
+    symlink("link/inner", at("twice")).unwrap();
+    symlink("nowhere", at("dangling")).unwrap();
+    let real = std::fs::canonicalize(at("real")).unwrap();
+    for (named, leads_to) in [
+        ("link", real.clone()),
+        ("link/new/log", real.join("new/log")),
+        ("link/../link/new", real.join("new")),
+        ("twice", real.join("inner")),
+        ("twice/log", real.join("inner/log")),
+        ("real/log", real.join("log")),
+    ] {
+        assert_eq!(RealDisk.resolve(&at(named)).unwrap(), leads_to, "{named}");
+    }
+    // What has no link in it stays as it was named, whether it is there or not.
+    for named in ["./a/b", "tierlog-data", "/a", "../a"] {
+        assert_eq!(
+            RealDisk.resolve(Path::new(named)).unwrap(),
+            Path::new(named)
+        );
+    }
+    let error = RealDisk.resolve(&at("dangling/log")).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
 fn a_fifo_in_place_of_a_file_is_an_error_and_does_not_block() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("fifo");

@@ -71,6 +71,13 @@ fn a_newer_version_is_told_from_damage() {
     assert_eq!(forged(8, &[2, 0]), Err(HeaderError::NewerVersion(2)));
     let mut bytes = some_header().encode();
     bytes[8] = 2;
+    let damaged = SegmentHeader::decode(&bytes).unwrap_err();
+    assert_eq!(damaged, HeaderError::CrcOfVersion(2));
+    assert!(
+        damaged.to_string().contains("it says version 2"),
+        "{damaged}"
+    );
+    bytes[8] = 0;
     assert_eq!(SegmentHeader::decode(&bytes), Err(HeaderError::Crc));
 }
 
