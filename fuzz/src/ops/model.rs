@@ -22,8 +22,9 @@ struct Known {
     batch: (u64, u16),
     /// A truncation since it was accepted: it is not at this offset or beyond.
     below: u64,
-    /// A truncation that failed since: from this offset on it may be gone, even where its ticket says
-    /// that it was durable there.
+    /// A truncation that failed since, of which nobody knows yet whether it happened: from this offset
+    /// on it may be gone once that is known, even where its ticket, or a reader, says that it is durable
+    /// there.
     doubted_from: u64,
 }
 
@@ -92,7 +93,7 @@ impl Model {
         }
     }
 
-    /// A truncation failed: it may have happened.
+    /// A truncation failed: it may have happened, and shows at the latest in the next process.
     pub fn maybe_truncated(&mut self, end: u64) {
         self.cuts.insert(end);
         for known in self.records.values_mut() {
@@ -143,7 +144,9 @@ impl Model {
                 Fate::Open => assert!(offset < known.below, "record {id} was truncated away"),
             }
             // Who has read it as durable may count on it from now on.
-            known.fate = Fate::At(offset);
+            if settled || offset < known.doubted_from {
+                (known.fate, known.doubted_from) = (Fate::At(offset), u64::MAX);
+            }
             found.insert(id, offset);
         }
         let end = start + records.len() as u64;

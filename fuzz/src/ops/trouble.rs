@@ -47,4 +47,17 @@ mod tests {
             super::super::run(input);
         }
     }
+
+    /// The sync of its commit fails, and that of the file that is begun anew: while the log restarts
+    /// the record is still read, or its ticket looked at, and only later anybody knows.
+    #[test]
+    fn a_truncation_of_unknown_outcome_may_show_in_the_next_process() {
+        for input in [
+            &[0, 0, 0, 6, 11, 5, 11, 9, 9, 2, 12, 14][..],
+            &[0, 3, 13, 6, 11, 9, 11, 9, 9, 2],
+            &[0, 0, 0, 7, 11, 13, 11, 9, 9, 11, 10, 13],
+        ] {
+            super::super::run(input);
+        }
+    }
 }
