@@ -305,7 +305,10 @@ impl WriterActor {
         let stalls = since.into_iter().flatten().map(|at| at + stall);
         let flush = match self.when_to_flush() {
             When::At(at) => Some(at),
-            When::Now | When::Never => None,
+            // It came due after the last look: without a wake-up nobody would look again, and a
+            // record that no other follows would never be durable.
+            When::Now => Some(Instant::now()),
+            When::Never => None,
         };
         let others = [
             flush,
