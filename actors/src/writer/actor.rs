@@ -96,7 +96,6 @@ pub struct WriterActor {
     /// Written, not durable; in offset order.
     pub(super) held: VecDeque<Held>,
     pub(super) held_bytes: u64,
-    pub(super) held_since: Option<Instant>,
     /// Counted among the log's dirty streams.
     pub(super) dirty: bool,
     pub(super) flush: Option<FlushInFlight>,
@@ -162,7 +161,6 @@ impl WriterActor {
             write: None,
             held: VecDeque::new(),
             held_bytes: 0,
-            held_since: None,
             dirty: false,
             flush: None,
             flush_send: None,
@@ -364,7 +362,6 @@ impl WriterActor {
         self.failed = Some(refuse);
         self.held.clear();
         self.held_bytes = 0;
-        self.held_since = None;
         self.write = None;
         self.flush = None;
         self.flush_send = None;

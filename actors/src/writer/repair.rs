@@ -245,7 +245,6 @@ impl WriterActor {
             old.push((frame, permit.written()));
         }
         self.held_bytes = 0;
-        self.held_since = None;
         let mut writes = Vec::new();
         let mut frames = Vec::with_capacity(old.len());
         for (frame, permit) in old {
