@@ -9,6 +9,7 @@ mod examples;
 mod faults;
 mod folder;
 mod kill9;
+mod lessons;
 mod model;
 mod open_errors;
 mod power;
