@@ -48,16 +48,20 @@ pub struct Appender {
     stamp: u64,
     /// Bytes at which the buffer is full.
     target: usize,
+    /// The largest record.
+    limit: usize,
 }
 
 impl Appender {
     pub(crate) fn new(stream: Stream) -> Self {
         let (stamp, target) = (stream.now_ns(), stream.frame_target());
+        let limit = stream.shared().max_record();
         Self {
             stream,
             buffer: fresh(target),
             stamp,
             target,
+            limit,
         }
     }
 
@@ -74,10 +78,11 @@ impl Appender {
 
     #[inline]
     fn take(&mut self, payload: &[u8]) -> Result<Option<Ticket>, Error> {
+        // First: where the limit is less than a buffer, what is over it may well fit.
+        self.check(payload)?;
         let sent = if self.fits(payload) {
             None
         } else {
-            self.check(payload)?;
             self.offer()?
         };
         let count = self.buffer.count();
@@ -164,9 +169,9 @@ impl Appender {
     }
 
     /// A record that is larger than a buffer gets one of its own, up to the limit.
+    #[inline]
     fn check(&self, payload: &[u8]) -> Result<(), Error> {
-        let limit = self.stream.shared().max_record();
-        let len = payload.len();
+        let (len, limit) = (payload.len(), self.limit);
         if len > limit {
             Err(Error::RecordTooLarge { len, limit })
         } else {

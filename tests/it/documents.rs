@@ -24,16 +24,21 @@ fn rust_files(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The names of all functions of the repository.
-fn functions() -> BTreeSet<String> {
+/// The names of all tests of the repository: functions right behind an attribute that says so.
+fn tests() -> BTreeSet<String> {
     let mut files = Vec::new();
     rust_files(root(), &mut files);
     let text = |path: &PathBuf| fs::read_to_string(path).expect("a source file");
     let mut names = BTreeSet::new();
     for text in files.iter().map(text) {
-        for piece in text.split("fn ").skip(1) {
+        let mut before = "";
+        for piece in text.split("fn ") {
             let is_name = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
-            names.insert(piece.chars().take_while(is_name).collect());
+            let attributes = before.rsplit(['}', ';']).next().unwrap_or_default();
+            if attributes.contains("#[test]") || attributes.contains("#[tokio::test") {
+                names.insert(piece.chars().take_while(is_name).collect());
+            }
+            before = piece;
         }
     }
     names
@@ -75,19 +80,45 @@ fn tests_named(page: &str) -> BTreeSet<&str> {
 
 #[test]
 fn every_test_that_the_documents_name_exists() {
-    let functions = functions();
+    let tests = tests();
     for page in ["ARCHITECTURE.md", "tests/README.md"] {
         let text = fs::read_to_string(root().join(page)).expect("a page");
         let named = tests_named(&text);
         assert!(named.len() > 20, "{page} names {} tests", named.len());
         let gone: Vec<_> = named
             .iter()
-            .filter(|name| !functions.contains(**name))
+            .filter(|name| !tests.contains(**name))
             .collect();
         assert!(
             gone.is_empty(),
             "{page} names tests that are not there: {gone:#?}"
         );
+    }
+}
+
+/// What the page says about each defect that other systems had: its tests, or that it belongs to a
+/// tier that is not there.
+#[test]
+fn every_defect_of_earlier_systems_has_a_test() {
+    let page = fs::read_to_string(root().join("tests/README.md")).expect("a page");
+    let (_, section) = page
+        .split_once("\n## Defects of earlier systems\n")
+        .expect("the section");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let tests = tests();
+    let rows = section.lines().filter(|line| line.starts_with("| "));
+    let rows: Vec<_> = rows.filter(|row| !row.ends_with("| test |")).collect();
+    assert!(rows.len() > 30, "{} rows", rows.len());
+    for row in rows {
+        let cells: Vec<_> = row.trim_matches('|').split(" | ").collect();
+        let [_, named] = cells[..] else {
+            panic!("two cells: {row}");
+        };
+        let mut names = named.split('`').skip(1).step_by(2).peekable();
+        let elsewhere = named.contains("no such tier in this version");
+        assert!(elsewhere || names.peek().is_some(), "no test: {row}");
+        let gone: Vec<_> = names.filter(|name| !tests.contains(*name)).collect();
+        assert!(gone.is_empty(), "not tests: {gone:?}");
     }
 }
 

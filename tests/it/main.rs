@@ -9,6 +9,7 @@ mod examples;
 mod faults;
 mod folder;
 mod kill9;
+mod lessons;
 mod model;
 mod observed;
 mod open_errors;

@@ -64,8 +64,24 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[tokio::test]
     async fn a_ring_between_check_and_wait_is_not_lost() {
+        let bell = Bell::default();
+        let mut looks = 0;
+        // What it waits for happens, and is rung for, right after the first look found nothing.
+        let wait = bell.wait_until(|| {
+            looks += 1;
+            if looks == 1 {
+                bell.ring();
+            }
+            looks > 1
+        });
+        tokio::pin!(wait);
+        assert!(futures::poll!(wait.as_mut()).is_ready());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn rings_of_other_threads_are_heard() {
         for _ in 0..2_000 {
             let bell = Arc::new(Bell::default());
             let flag = Arc::new(AtomicBool::new(false));

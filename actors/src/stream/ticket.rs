@@ -257,6 +257,11 @@ impl Drop for Ticket {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::atomic::AtomicBool,
+        task::{Wake, Waker},
+    };
+
     use super::*;
 
     fn life() -> Arc<Life> {
@@ -339,6 +344,51 @@ mod tests {
         assert!(matches!(told.error, Error::StorageFull), "{told}");
         let failed = queued.await.expect_err("the stream ended");
         assert!(matches!(failed.error, Error::Closed));
+    }
+
+    /// Whoever waited for durability looked, and then began to listen; the news came in between, and
+    /// he waited for ever. Here one thread raises the mark while another one begins to wait.
+    #[test]
+    fn a_ticket_that_begins_to_wait_as_its_record_becomes_durable_is_told_or_woken() {
+        struct Woken(AtomicBool);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::SeqCst);
+            }
+        }
+        const ROUNDS: u64 = 10_000;
+        let (life, mut stuck) = (life(), Vec::new());
+        let (begun, raised) = (AtomicU64::new(0), AtomicU64::new(0));
+        let until = |mark: &AtomicU64, round| {
+            while mark.load(Ordering::SeqCst) < round {
+                std::hint::spin_loop();
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 1..=ROUNDS {
+                    until(&begun, round);
+                    life.marks.advance_written(round);
+                    life.marks.advance_durable(round);
+                    raised.store(round, Ordering::SeqCst);
+                }
+            });
+            for round in 1..=ROUNDS {
+                let mut ticket = Ticket::new(Arc::clone(&life), round - 1, 1);
+                let woken = Arc::new(Woken(AtomicBool::new(false)));
+                let waker = Waker::from(Arc::clone(&woken));
+                begun.store(round, Ordering::SeqCst);
+                // As far into the other thread's work as it may be: not always the same.
+                (0..round % 64).for_each(|_| std::hint::spin_loop());
+                let told = Pin::new(&mut ticket).poll(&mut Context::from_waker(&waker));
+                until(&raised, round);
+                if told.is_pending() && !woken.0.load(Ordering::SeqCst) {
+                    stuck.push(round);
+                }
+            }
+        });
+        // Behind the scope: a panic inside would leave the other thread without its next round.
+        assert!(stuck.is_empty(), "they would wait for ever: {stuck:?}");
     }
 
     #[tokio::test]

@@ -99,7 +99,6 @@ pub struct WriterActor {
     /// Written, not durable; in offset order.
     pub(super) held: VecDeque<Held>,
     pub(super) held_bytes: u64,
-    pub(super) held_since: Option<Instant>,
     /// Counted among the log's dirty streams.
     pub(super) dirty: bool,
     pub(super) flush: Option<FlushInFlight>,
@@ -166,7 +165,6 @@ impl WriterActor {
             write: None,
             held: VecDeque::new(),
             held_bytes: 0,
-            held_since: None,
             dirty: false,
             flush: None,
             flush_send: None,
@@ -262,7 +260,8 @@ impl WriterActor {
         let stalls = self.waiting_since().map(|at| at + stall);
         let flush = match self.when_to_flush() {
             When::At(at) => Some(at),
-            // It fell due since `start_flush` looked at the clock.
+            // It came due after the last look: without a wake-up nobody would look again, and a
+            // record that no other follows would never be durable.
             When::Now => Some(Instant::now()),
             When::Never => None,
         };
@@ -327,7 +326,6 @@ impl WriterActor {
         self.failed = Some(refuse);
         self.held.clear();
         self.held_bytes = 0;
-        self.held_since = None;
         self.write = None;
         self.flush = None;
         self.flush_send = None;

@@ -35,7 +35,8 @@ impl WriterActor {
             .is_some_and(super::write::WriteInFlight::is_synced);
         let unsynced = Unsynced {
             bytes: self.held_bytes,
-            since: self.held_since,
+            // Of the oldest one: what was written during a sync does not begin to wait at its end.
+            since: self.held.front().map(|held| held.since),
             urgent: self.is_urgent(),
             syncing: self.flush.is_some() || write_syncs,
             half_window: options.stream_unsynced() as u64 / 2,
@@ -127,7 +128,6 @@ impl WriterActor {
             self.held_bytes -= first.frame.len();
             self.held.pop_front();
         }
-        self.held_since = (!self.held.is_empty()).then(Instant::now);
         // Not what was held: after a repair nothing is, and it is durable all the same.
         let records = end.get().saturating_sub(self.durable());
         if records == 0 {

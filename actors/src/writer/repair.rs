@@ -211,14 +211,24 @@ impl WriterActor {
             done,
         };
         self.next_no = self.next_no.plus(1);
-        if !matches!(self.generation.coordinator.try_admit(admit), Ok(None)) {
-            return Err(Error::Unavailable {
-                why: "no room at the coordinator".into(),
-            });
-        }
-        self.within(answer).await?.map_err(|_| Error::Unavailable {
-            why: "the coordinator ended".into(),
-        })
+        self.admit_when_room(admit).await?;
+        self.within(answer).await?.map_err(|_| ended())
+    }
+
+    /// Asks for a segment, waiting for room in the mailbox: that many others ask for something at
+    /// this moment, as after a fault of their disk, is no reason to give a stream up.
+    fn admit_when_room(&self, admit: Admit) -> impl Future<Output = Result<(), Error>> + use<> {
+        let coordinator = self.generation.coordinator.clone();
+        let asked = async move {
+            let mut admit = admit;
+            while let Some(back) = coordinator.try_admit(admit).map_err(|_| ended())? {
+                admit = back;
+                coordinator.ready().await;
+            }
+            Ok(())
+        };
+        let asked = self.within(asked);
+        async move { asked.await? }
     }
 
     /// Writes every frame that is not durable into the fresh segment, and syncs it.
@@ -240,7 +250,6 @@ impl WriterActor {
             old.push((frame, permit.written()));
         }
         self.held_bytes = 0;
-        self.held_since = None;
         let mut writes = Vec::new();
         let mut frames = Vec::with_capacity(old.len());
         for (frame, permit) in old {
@@ -354,6 +363,12 @@ impl WriterActor {
                 .await
                 .map_err(|_| Error::indeterminate(&format!("no answer within {patience:?}")))
         }
+    }
+}
+
+fn ended() -> Error {
+    Error::Unavailable {
+        why: "the coordinator ended".into(),
     }
 }
 

@@ -73,6 +73,8 @@ pub struct Held {
     pub(super) segment: SegmentNo,
     pub(super) pos: u64,
     pub(super) permit: UnsyncedPermit,
+    /// When it was written.
+    pub(super) since: Instant,
 }
 
 /// What a write came to.
@@ -330,7 +332,7 @@ impl WriterActor {
 
     /// The frames are written: they are shown to readers and kept until they are durable.
     pub(super) fn hold(&mut self, frames: Vec<Placed>) -> Offset {
-        let mut end = Offset(self.written());
+        let (mut end, since) = (Offset(self.written()), Instant::now());
         for placed in frames {
             let Placed {
                 frame,
@@ -342,7 +344,6 @@ impl WriterActor {
             end = frame.end();
             self.stream.tail.push(&frame);
             self.held_bytes += frame.len();
-            self.held_since.get_or_insert_with(Instant::now);
             if let Some(active) = self.active.as_mut().filter(|active| active.no == segment) {
                 active.show(&self.stream, end, pos + frame.len());
             }
@@ -351,6 +352,7 @@ impl WriterActor {
                 segment,
                 pos,
                 permit: permit.written(),
+                since,
             });
         }
         self.life.marks.advance_written(end.get());
