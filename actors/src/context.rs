@@ -79,6 +79,8 @@ pub struct Generation {
     pub claims: Arc<ClaimsFile>,
     /// Jobs of the actors that serve all streams.
     pub running: Running,
+    /// Those of the compressor, which is replaced alone.
+    pub compressing: Running,
     /// Syncs.
     pub flusher: FlusherHandle,
     /// Compresses segments.

@@ -130,7 +130,9 @@ fn a_full_lane_is_admission() {
 #[test]
 fn a_used_up_hot_budget_is_admission_until_something_is_trimmed() {
     on_each_runtime(|_| async {
-        let rig = Rig::sim(&SimDisk::new()).with("hot_budget", "192KiB");
+        let rig = Rig::sim(&SimDisk::new())
+            .with("hot_budget", "192KiB")
+            .with("warm_budget", "0B");
         let (log, stream) = one_stream(&rig).await;
         let mut acked = Vec::new();
         let fill = async {

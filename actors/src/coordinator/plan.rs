@@ -16,6 +16,9 @@ use tokio::time::Instant;
 
 use super::table::{Id, Known, Table};
 
+/// Failures in a row after which nobody waits for a segment to move.
+const MANY_FAILURES: u32 = 8;
+
 /// One thing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Move {
@@ -95,7 +98,12 @@ pub fn will_free(table: &Table, limits: &Limits, now: Instant) -> bool {
         let is_moving = known
             .moving
             .is_some_and(|since| since + limits.patience > now);
-        known.residency.hot && (is_moving || (known.is_free(now) && can_go))
+        // One that has just failed is tried again soon, unless it always fails.
+        let soon = known
+            .not_before
+            .is_none_or(|at| at <= now + limits.patience && known.failures < MANY_FAILURES);
+        let waits = known.moving.is_none() && soon;
+        known.residency.hot && (is_moving || (waits && can_go))
     })
 }
 

@@ -110,7 +110,10 @@ impl CoordinatorActor {
         self.table.change(&id, |known| {
             known.moving = None;
             match &moved {
-                Moved::Warmed(made) => {
+                // Unless it was cut since: then the file is one of nothing any more.
+                Moved::Warmed(made)
+                    if known.status.range() == Some((made.facts.base, made.facts.end)) =>
+                {
                     known.status = SegmentStatus::Sealed(made.facts);
                     known.residency.warm = Some(made.copy);
                     known.failures = 0;
@@ -124,6 +127,7 @@ impl CoordinatorActor {
                     known.residency.hot = true;
                     known.failures = 0;
                 }
+                Moved::Warmed(_) => {}
                 Moved::WarmLost => known.residency.warm = None,
                 Moved::Failed(fault) => postpone(known, fault),
             }
@@ -219,12 +223,16 @@ impl CoordinatorActor {
     ) -> Vec<SegmentNo> {
         let mut cut = Vec::new();
         for (no, salt, status) in closed {
-            let before = self.table.remove(&(stream, no));
-            if before.is_some_and(|known| known.residency.warm.is_some() || known.moving.is_some())
-            {
-                cut.push(no);
+            let mut known = Known::hot(salt, status);
+            if let Some(before) = self.table.remove(&(stream, no)) {
+                // What is under way is about what it was, and comes to nothing. Another move must not
+                // begin before that has ended: it would work on the same files.
+                known.moving = before.moving;
+                if before.residency.warm.is_some() || before.moving.is_some() {
+                    cut.push(no);
+                }
             }
-            self.table.put((stream, no), Known::hot(salt, status));
+            self.table.put((stream, no), known);
         }
         cut
     }
@@ -269,7 +277,7 @@ impl CoordinatorActor {
 fn postpone(known: &mut Known, fault: &MoveFault) {
     known.failures = known.failures.saturating_add(1);
     let pause = match fault {
-        MoveFault::Warm(WarmFault::Stopped) | MoveFault::Gone => backoff(0),
+        MoveFault::Gone => backoff(0),
         MoveFault::Warm(WarmFault::Disk(error)) if !error.is_storage_full() => DAMAGED_PAUSE,
         MoveFault::Warm(WarmFault::Damaged(_) | WarmFault::Foreign(_)) => DAMAGED_PAUSE,
         _ => backoff(known.failures),

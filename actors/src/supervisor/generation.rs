@@ -178,7 +178,8 @@ pub(super) fn start(
     };
     let (manifest, manifest_end) = manifest::spawn(args);
     let (flusher, flusher_end) = flusher::spawn(Arc::clone(log), Arc::clone(&claims));
-    let (compressor, compressor_end) = compressor::spawn(Arc::clone(log), running.clone());
+    let compressing = Running::default();
+    let (compressor, compressor_end) = compressor::spawn(Arc::clone(log), compressing.clone());
     let mover = coordinator::Mover {
         tasks: coordinator::Tasks::new(Arc::clone(log), manifest.clone(), epoch, running.clone()),
         log: id,
@@ -191,6 +192,7 @@ pub(super) fn start(
         epoch,
         claims,
         running,
+        compressing,
         flusher,
         compressor,
         coordinator,

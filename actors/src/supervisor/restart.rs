@@ -125,7 +125,18 @@ impl SupervisorActor {
             return;
         }
         self.pause().await;
-        let (fresh, ended) = compressor::spawn(Arc::clone(&self.log), generation.running.clone());
+        let patience = self.log.options.stall_after;
+        let idle = timeout(patience, generation.compressing.idle()).await;
+        if idle.is_err() {
+            // It would remove, as unfinished, what a successor has finished under the same name.
+            let why = format!("{reason}; and one of its jobs does not end within {patience:?}");
+            tracing::error!(target: "tierlog::supervisor", why, "nothing is compressed any more");
+            self.shared
+                .note_restart("compressor", &why, begun.elapsed());
+            return;
+        }
+        let (fresh, ended) =
+            compressor::spawn(Arc::clone(&self.log), generation.compressing.clone());
         generation.compressor.replace(&fresh);
         let serial = self.generation_serial();
         self.endings.push(ending(ended, Who::Compressor, serial));
@@ -220,7 +231,7 @@ impl SupervisorActor {
         let shared = self
             .generation
             .iter()
-            .map(|generation| generation.running.clone());
+            .flat_map(|generation| [generation.running.clone(), generation.compressing.clone()]);
         for running in streams.chain(shared).collect::<Vec<_>>() {
             if tokio::time::timeout_at(deadline, running.idle())
                 .await

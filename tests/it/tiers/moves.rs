@@ -14,7 +14,7 @@ use tierlog::{
 
 use super::{append, files, holds, long, rig, settled};
 use crate::{
-    faults::rig::{eventually, on_each_runtime, one_stream, until},
+    faults::rig::{eventually, on_each_runtime, one_stream, settle, until},
     support::{close, texts, within},
 };
 
@@ -336,6 +336,39 @@ fn a_compressor_that_dies_is_replaced_alone_and_nothing_is_lost() {
             holds(&stream, 0..MANY).await;
             close(log).await;
         }
+    });
+}
+
+/// A job outlives the actor that began it. It would remove, as unfinished, what a successor has made
+/// under the same name since, and by then that might be the only copy.
+#[test]
+fn a_compressor_is_replaced_only_when_the_last_of_its_jobs_has_ended() {
+    on_each_runtime(|_| async {
+        let disk = SimDisk::new();
+        let rig = rig(&disk).with("compression_workers", "2");
+        let (log, stream) = one_stream(&rig).await;
+        let warm = |path: &std::path::Path| path.extension().is_some_and(|e| e == "tlz");
+        let held = rig.plan.hold(Calls::of(CallKind::WriteAt).at(warm));
+        rig.faults.arm("compressor.take", Action::Kill, 2);
+        append(&stream, 0..100).await;
+        eventually("a write is held, and the actor is gone", || {
+            held.parked() == 1 && rig.faults.passed("compressor.take") == 2
+        })
+        .await;
+        settle().await;
+        let made = rig.plan.count_at(CallKind::CreateNew, warm);
+        let health = log.health().await;
+        assert!(
+            made == 1 && health.restarts.is_empty(),
+            "{made}: {health:?}"
+        );
+        held.release();
+        append(&stream, 100..MANY).await;
+        settled(&disk, &stream, 4).await;
+        let health = until(&log, |health| !health.restarts.is_empty()).await;
+        assert!(health.ok, "{health:?}");
+        holds(&stream, 0..MANY).await;
+        close(log).await;
     });
 }
 

@@ -163,9 +163,15 @@ fn room_will_come_while_anything_can_still_go() {
         ..small
     };
     assert!(!with_room(moving, &late), "it may never end");
-    let mut failed = sealed(0, 90);
-    failed.not_before = Some(now + std::time::Duration::from_secs(1));
-    assert!(!with_room(failed, &LIMITS));
+    let failed = |seconds, failures| {
+        let mut failed = sealed(0, 90);
+        failed.not_before = Some(now + Duration::from_secs(seconds));
+        failed.failures = failures;
+        failed
+    };
+    assert!(with_room(failed(1, 1), &LIMITS), "it is tried again");
+    assert!(!with_room(failed(600, 1), &LIMITS), "not soon");
+    assert!(!with_room(failed(1, 8), &LIMITS), "it always fails");
     assert!(!will_free(&Table::default(), &LIMITS, now));
 }
 
