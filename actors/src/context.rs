@@ -121,8 +121,12 @@ impl LogContext {
     ) -> Completion<T> {
         // Whatever becomes of the actors: the next owner must not recover files that are still
         // being written to.
-        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let lock = lock.as_ref().and_then(Weak::upgrade);
+        let lock = {
+            // Let go before the job is handed over: an executor may run it at once, and a recovery puts
+            // another lock here.
+            let kept = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.as_ref().and_then(Weak::upgrade)
+        };
         run(&self.executor, work, running, move || {
             let outcome = f();
             drop(lock);
