@@ -236,6 +236,8 @@ pub async fn trim(tasks: Tasks, trim: Trim) -> Effect {
         before,
         done,
     } = trim;
+    // One that was before us needs nothing of the coordinator, and comes to its end by itself.
+    let _turn = stream.trims.lock().await;
     let Ok(edges) = stream.edges.try_lock() else {
         // Its end is being moved. To wait for that here would keep the coordinator from the segment
         // that the truncation may be waiting for.
