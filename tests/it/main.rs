@@ -19,6 +19,7 @@ mod sim;
 mod sizes;
 mod support;
 mod track;
+mod trims;
 mod verify;
 mod waits;
 mod would_block;
