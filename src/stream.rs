@@ -372,9 +372,10 @@ impl Stream {
                 }) => {
                     self.log.generation()?.manifest.ready().await;
                 }
+                // Not `ready`: what there is no room for may wait for this very trim.
                 Err(Error::WouldBlock {
                     kind: Kind::Admission,
-                }) => self.ready_for(Kind::Admission, 0).await,
+                }) => self.shared.edges_settle().await,
                 Err(Error::WouldBlock { .. }) => {
                     self.log.generation()?.coordinator.ready().await;
                 }
@@ -387,8 +388,8 @@ impl Stream {
     ///
     /// # Errors
     /// `WouldBlock(Rollover)` where the coordinator's mailbox is full, `WouldBlock(Manifest)` where
-    /// the manifest writer's is, `WouldBlock(Admission)` while a truncation is under way; otherwise as
-    /// [`trim`](Self::trim).
+    /// the manifest writer's is, `WouldBlock(Admission)` while a truncation is under way, for which
+    /// [`ready`](Self::ready) knows nothing: it waits for room too. Otherwise as [`trim`](Self::trim).
     pub async fn try_trim(&self, before: Offset) -> Result<Offset, Error> {
         let outcome = self.ask_to_trim(before).await;
         if let Err(Error::WouldBlock { kind }) = outcome {

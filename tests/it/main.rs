@@ -22,6 +22,7 @@ mod sizes;
 mod support;
 mod tiers;
 mod track;
+mod trims;
 mod verify;
 mod waits;
 mod would_block;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tierlog_storage::{
-    Epoch, Incarnation, SegmentNo, StreamId,
+    Epoch, Incarnation, Offset, SegmentNo, StreamId,
     disk::Disk,
     error::StorageError,
     layout::Layout,
@@ -23,7 +23,10 @@ use crate::{
     kind::Kind,
     manifest::ManifestHandle,
     protocol::coordinator::{AdmissionGuard, Admit, AdmitError, Admitted, Rollover, Trim},
-    stream::segments::{Segment, SegmentKind},
+    stream::{
+        segments::{Segment, SegmentKind},
+        shared::StreamShared,
+    },
     writer::WriterHandle,
 };
 use tokio::time::timeout;
@@ -240,7 +243,11 @@ pub async fn roll_over(tasks: Tasks, rollover: Rollover) -> Effect {
             }
             Counters::add(&tasks.log.counters.sealed, 1);
             let _ = done.send(Ok(()));
-            Effect::Sealed((stream.id, no), known, freed)
+            let sealed = Effect::Sealed((stream.id, no), known, freed);
+            match facts.end <= stream.start() {
+                true => free_late(&tasks, &stream, no, sealed).await,
+                false => sealed,
+            }
         }
         Err(error) => {
             let why = error.to_string().into();
@@ -257,6 +264,8 @@ pub async fn trim(tasks: Tasks, trim: Trim) -> Effect {
         before,
         done,
     } = trim;
+    // One that was before us needs nothing of the coordinator, and comes to its end by itself.
+    let _turn = stream.trims.lock().await;
     let Ok(edges) = stream.edges.try_lock() else {
         // Its end is being moved. To wait for that here would keep the coordinator from the segment
         // that the truncation may be waiting for.
@@ -272,39 +281,79 @@ pub async fn trim(tasks: Tasks, trim: Trim) -> Effect {
         let _ = done.send(Err(Error::InvalidInput { what }));
         return Effect::None;
     }
-    if before <= now.start {
-        let _ = done.send(Ok(now.start));
-        return Effect::None;
-    }
-    let entry = Entry::Trimmed {
-        stream: stream.id,
-        start: before,
-    };
-    if let Err(error) = tasks.manifest.commit(vec![entry]).await {
-        // Another trim may have gone further meanwhile: then this one has nothing left to do.
-        let outcome = if stream.start() >= before {
-            Ok(stream.start())
-        } else {
-            Err(error)
-        };
-        let _ = done.send(outcome);
-        return Effect::None;
-    }
-    tasks.log.faults.at("coordinator.after_trim_commit").await;
-    stream.advance_start(before);
-    let gone = stream.segments.trim(before);
+    let before = before.max(now.start);
+    let (gone, committed) = give_up(&tasks, &stream, before).await;
     drop(edges);
     tracing::debug!(
         target: "tierlog::coordinator", stream = %stream.name, start = %before,
         segments = gone.len(), "trimmed"
     );
-    let segments = gone
-        .iter()
-        .map(|segment| (segment.no, held(segment, &tasks)))
-        .collect();
-    let effect = remove(&tasks, stream.id, segments).await;
-    let _ = done.send(Ok(before));
+    let effect = remove(&tasks, stream.id, gone).await;
+    let outcome = match committed {
+        // Another trim may have gone further meanwhile: then this one has nothing left to do.
+        Err(error) if stream.start() < before => Err(error),
+        _ => Ok(before),
+    };
+    let _ = done.send(outcome);
     effect
+}
+
+/// Frees a segment that was sealed after all of its records had been trimmed: the trim left it to
+/// its writer, and nobody else comes for it.
+async fn free_late(
+    tasks: &Tasks,
+    stream: &Arc<StreamShared>,
+    no: SegmentNo,
+    sealed: Effect,
+) -> Effect {
+    let Effect::Sealed(_, _, unused) = &sealed else {
+        return sealed;
+    };
+    let unused = unused.bytes;
+    let _turn = stream.trims.lock().await;
+    let (mut gone, committed) = give_up(tasks, stream, stream.start()).await;
+    match gone.iter_mut().find(|(gone, _)| *gone == no) {
+        // It is not known to have been sealed, and was booked in full.
+        Some((_, bytes)) => *bytes += unused,
+        // Should the manifest refuse, the next trim frees it, whatever its offset.
+        None if committed.is_err() => return sealed,
+        // A trim that came first has freed it by what it takes.
+        None => gone.push((no, unused)),
+    }
+    remove(tasks, stream.id, gone).await
+}
+
+/// Moves the start up to `before`, durably, and forgets every segment that has ended below it; gives
+/// them, with what each holds of the hot budget. What has ended by the time of a commit is known to
+/// the manifest as such, and is no longer named by it behind the commit; what ends while it is under
+/// way takes another one.
+async fn give_up(
+    tasks: &Tasks,
+    stream: &Arc<StreamShared>,
+    before: Offset,
+) -> (Vec<(SegmentNo, u64)>, Result<(), Error>) {
+    let mut gone = Vec::new();
+    loop {
+        let below = stream.segments.ended_below(before);
+        if below.is_empty() && before <= stream.start() {
+            return (gone, Ok(()));
+        }
+        let entry = Entry::Trimmed {
+            stream: stream.id,
+            start: before,
+        };
+        if let Err(error) = tasks.manifest.commit(vec![entry]).await {
+            return (gone, Err(error));
+        }
+        tasks.log.faults.at("coordinator.after_trim_commit").await;
+        stream.advance_start(before);
+        stream.segments.remove(&below);
+        gone.extend(
+            below
+                .iter()
+                .map(|segment| (segment.no, held(segment, tasks))),
+        );
+    }
 }
 
 /// Removes files that nothing names any more: of the segments that are gone, and the compressed ones

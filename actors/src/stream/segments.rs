@@ -312,17 +312,25 @@ impl Segments {
         self.write().insert(segment.base.get(), segment);
     }
 
-    /// Removes those that end at or below `start`, but never one that is written to; gives them.
-    pub fn trim(&self, start: Offset) -> Vec<Arc<Segment>> {
+    /// Those that end at or below `start`, but never one that is written to.
+    pub fn ended_below(&self, start: Offset) -> Vec<Arc<Segment>> {
+        let map = self.read();
+        let below = map
+            .values()
+            .take_while(|segment| segment.end() <= start && segment.kind != SegmentKind::Active);
+        below.cloned().collect()
+    }
+
+    /// Removes these, unless another one has come in the place of one.
+    pub fn remove(&self, gone: &[Arc<Segment>]) {
         let mut map = self.write();
-        let gone: Vec<u64> = map
-            .iter()
-            .take_while(|(_, segment)| {
-                segment.end() <= start && segment.kind != SegmentKind::Active
-            })
-            .map(|(base, _)| *base)
-            .collect();
-        gone.iter().filter_map(|base| map.remove(base)).collect()
+        for segment in gone {
+            let base = segment.base.get();
+            // The same one may be shown in another tier by now.
+            if map.get(&base).is_some_and(|there| there.no == segment.no) {
+                map.remove(&base);
+            }
+        }
     }
 
     /// Changes several entries at once, so that no reader sees half of it.

@@ -70,6 +70,8 @@ pub struct StreamShared {
     /// Held while the start is moved up or the end is moved back, from the look at where they are
     /// to the commit, or a trim and a truncation that cross could pass one another.
     pub edges: tokio::sync::Mutex<()>,
+    /// Held by the trim whose turn it is, so that `edges` is refused to it by a truncation alone.
+    pub trims: tokio::sync::Mutex<()>,
     limits: DoorLimits,
     door: Mutex<Door>,
     pub(super) lane_in: flume::Sender<LaneMsg>,
@@ -112,6 +114,7 @@ impl StreamShared {
             budget,
             bell: Bell::default(),
             edges: tokio::sync::Mutex::default(),
+            trims: tokio::sync::Mutex::default(),
             limits,
             door: Mutex::new(Door {
                 next: end,
@@ -436,6 +439,11 @@ impl StreamShared {
     /// reader at the end would wait for ever for a mark that never moves again.
     pub fn notify(&self) {
         self.watch.send_modify(|last| *last = self.watermarks());
+    }
+
+    /// Resolves when no truncation is under way any more.
+    pub async fn edges_settle(&self) {
+        drop(self.edges.lock().await);
     }
 
     /// Everything below `start` was trimmed, durably.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tierlog::{
-    Offset,
+    Error, ErrorKind, Kind, Offset, Size, TryAppend,
     testing::{
         Action,
         storage::disk::{
@@ -13,7 +13,7 @@ use tierlog::{
     },
 };
 
-use super::rig::{Rig, on_each_runtime, one_stream, segment, until};
+use super::rig::{Rig, on_each_runtime, one_stream, segment, settle, until};
 use crate::support::{close, within};
 
 /// More than half of a segment, so that the next one is made.
@@ -74,6 +74,62 @@ fn no_place_in_the_hot_budget_is_lost_nor_given_back_twice() {
         let held = until(&log, |health| health.hot_bytes <= base + 2 * size).await;
         assert!(held.hot_bytes >= base, "{held:?} for {base}");
         assert!(held.ok, "{held:?}");
+        close(log).await;
+    });
+}
+
+/// A trim that met another one was told to wait for room; in a log whose budget is used up, that is
+/// room which nothing but a trim can make. Whoever trimmed from two tasks waited for ever, and so did
+/// all who append.
+#[test]
+fn a_trim_that_meets_another_one_does_not_wait_for_the_room_that_it_is_to_make() {
+    on_each_runtime(|_| async {
+        let mut rig = Rig::sim(&SimDisk::new());
+        let size = rig.settings.segment_size;
+        rig.settings.hot_budget = Some(Size::new(2 * size.bytes()));
+        let (log, stream) = one_stream(&rig).await;
+        let full = loop {
+            match stream.try_append(vec![7; 15_000]) {
+                Ok(ticket) => match within(ticket).await {
+                    Ok(_) => {}
+                    Err(failed) => break failed.error,
+                },
+                // Nothing is under way, so that it is neither the lane nor the window of bytes.
+                Err(TryAppend::WouldBlock {
+                    kind: kind @ Kind::Admission,
+                    ..
+                }) => break Error::WouldBlock { kind },
+                Err(TryAppend::WouldBlock { kind, .. }) => within(stream.ready(kind)).await,
+                Err(TryAppend::Failed { error, .. }) => panic!("{error}"),
+            }
+        };
+        assert_eq!(full.kind(), ErrorKind::BackOff, "{full}");
+        let durable = stream.watermarks().durable;
+        // The first one frees nothing, and stands still while the second one comes.
+        let seen = rig.faults.passed("coordinator.after_trim_commit");
+        rig.faults
+            .arm("coordinator.after_trim_commit", Action::Park, 1);
+        let first = tokio::spawn({
+            let stream = stream.clone();
+            async move { stream.trim(Offset(1)).await }
+        });
+        within(rig.faults.reached("coordinator.after_trim_commit", seen)).await;
+        let taken = rig.faults.passed("coordinator.trim");
+        let second = tokio::spawn({
+            let stream = stream.clone();
+            async move { stream.trim(durable).await }
+        });
+        within(rig.faults.reached("coordinator.trim", taken)).await;
+        settle().await;
+        rig.faults.release("coordinator.after_trim_commit");
+        let first = within(first).await.expect("no panic");
+        assert_eq!(first.expect("trimmed"), Offset(1));
+        let second = within(second).await.expect("no panic");
+        assert_eq!(second.expect("trimmed"), durable);
+        // And that has made room.
+        within(stream.append(vec![7; 15_000]))
+            .await
+            .expect("an ack");
         close(log).await;
     });
 }

@@ -1,0 +1,141 @@
+//! What a trim frees, and when.
+
+use std::path::Path;
+
+use tierlog::{Offset, ReadOnly, Settings, Size, Stream, testing::Action};
+
+use crate::{
+    faults::rig::{Rig, settle},
+    support::{close, open, small, within},
+};
+
+async fn appended(stream: &Stream, count: u64) {
+    for _ in 0..count {
+        within(stream.append(vec![b'x'; 100]))
+            .await
+            .expect("an ack");
+    }
+}
+
+/// Files that hold records.
+fn files(data: &Path) -> usize {
+    let folders = std::fs::read_dir(data.join("streams")).expect("a folder");
+    let folders = folders.map(|entry| entry.expect("an entry").path());
+    let files = folders.flat_map(|path| std::fs::read_dir(path).expect("a folder"));
+    let filled = |path: &Path| std::fs::read(path).expect("a file").iter().any(|b| *b != 0);
+    files
+        .filter(|entry| filled(&entry.as_ref().expect("an entry").path()))
+        .count()
+}
+
+async fn no_damage(data: &Path) {
+    let view = within(ReadOnly::attach(data)).await.expect("attached");
+    let report = within(view.verify(None, |_, _| ()))
+        .await
+        .expect("verified");
+    assert!(report.damage.is_empty(), "{:?}", report.damage);
+    assert_eq!(view.recovery().damage().count(), 0, "{}", view.recovery());
+}
+
+/// Nobody can trim the open segment, and a trim that gave up all of its records was done before it
+/// was sealed: its file stayed until a later trim moved the start. In a log whose budget was used up
+/// none could, because nothing could be appended.
+#[tokio::test]
+async fn a_segment_whose_records_were_all_trimmed_goes_when_it_is_sealed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let settings = small(dir.path());
+    let log = open(&settings).await;
+    let stream = log.log().stream("s").await.expect("a stream");
+    appended(&stream, 10).await;
+    within(stream.trim(Offset(10))).await.expect("trimmed");
+    assert_eq!(files(&settings.data), 1, "it is written to");
+    within(stream.seal()).await.expect("sealed");
+    // It goes behind the answer of the seal; what is asked for next comes behind that.
+    within(stream.trim(Offset(10))).await.expect("trimmed");
+    assert_eq!(files(&settings.data), 0);
+    assert!(stream.segments().await.expect("segments").is_empty());
+    no_damage(&settings.data).await;
+    close(log).await;
+    no_damage(&settings.data).await;
+    let log = open(&settings).await;
+    let stream = log.log().existing("s").await.expect("it is there");
+    assert_eq!(stream.watermarks().start, Offset(10));
+    appended(&stream, 1).await;
+    close(log).await;
+}
+
+/// The same with a budget: what one stream keeps of nothing must not stop another one for good.
+#[tokio::test]
+async fn a_stream_of_which_nothing_is_kept_holds_nothing_of_the_budget() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let settings = Settings {
+        hot_budget: Some(Size::new(2 * small(dir.path()).segment_size.bytes())),
+        ..small(dir.path())
+    };
+    let log = open(&settings).await;
+    let idle = log.log().stream("idle").await.expect("a stream");
+    appended(&idle, 10).await;
+    within(idle.trim(Offset(10))).await.expect("trimmed");
+    within(idle.seal()).await.expect("sealed");
+    let busy = log.log().stream("busy").await.expect("a stream");
+    for _ in 0..100 {
+        within(busy.append(vec![b'x'; 8_000]))
+            .await
+            .expect("an ack");
+        let durable = busy.watermarks().durable;
+        assert_eq!(within(busy.trim(durable)).await.expect("trimmed"), durable);
+    }
+    close(log).await;
+}
+
+/// The manifest is told of a seal and of a trim in one commit. Where the trim came first, it knew
+/// nothing of the seal, kept the segment, and lost its file all the same: damage, at the next open.
+#[tokio::test]
+async fn a_trim_and_a_seal_that_are_committed_together_lose_no_file_that_the_manifest_names() {
+    for trim_first in [true, false] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let rig = Rig::real(dir.path()).with("idle_mark", "1h");
+        let log = rig.open().await;
+        let stream = log.log().stream("s").await.expect("a stream");
+        appended(&stream, 10).await;
+        // Hold the manifest with something else.
+        let seen = rig.faults.passed("manifest.before_commit");
+        rig.faults.arm("manifest.before_commit", Action::Park, 1);
+        let other = tokio::spawn({
+            let log = log.log();
+            async move { log.stream("other").await.map(drop) }
+        });
+        within(rig.faults.reached("manifest.before_commit", seen)).await;
+        let sealing = async {
+            let synced = rig.faults.passed("coordinator.rollover");
+            let stream = stream.clone();
+            let sealing = tokio::spawn(async move { stream.seal().await });
+            within(rig.faults.reached("coordinator.rollover", synced)).await;
+            settle().await;
+            (sealing,)
+        };
+        let trimming = async {
+            let taken = rig.faults.passed("coordinator.trim");
+            let stream = stream.clone();
+            let trimming = tokio::spawn(async move { stream.trim(Offset(10)).await });
+            within(rig.faults.reached("coordinator.trim", taken)).await;
+            settle().await;
+            (trimming,)
+        };
+        let ((sealing,), (trimming,)) = if trim_first {
+            let trimming = trimming.await;
+            (sealing.await, trimming)
+        } else {
+            (sealing.await, trimming.await)
+        };
+        rig.faults.release("manifest.before_commit");
+        within(other).await.expect("no panic").expect("a stream");
+        within(sealing).await.expect("no panic").expect("sealed");
+        within(trimming).await.expect("no panic").expect("trimmed");
+        within(stream.trim(Offset(10))).await.expect("trimmed");
+        assert_eq!(files(&rig.settings.data), 0, "trim first: {trim_first}");
+        no_damage(&rig.settings.data).await;
+        close(log).await;
+        no_damage(&rig.settings.data).await;
+    }
+}
