@@ -212,6 +212,12 @@ fn a_torn_tail_is_cut_and_reported_and_is_no_failure() {
     let read = place.run(["read", "s"]).expect_code(0);
     assert_eq!(read.text(), acked);
     assert!(read.err.contains("torn tail"), "{}", read.err);
+    assert_eq!(read.err.lines().count(), 1, "{}", read.err);
+    let mut command = place.tierlog(["read", "s"]);
+    command.arg("--json");
+    let read = crate::harness::run(command, b"").expect_code(0);
+    let told: serde_json::Value = serde_json::from_str(&read.err).expect("one object");
+    assert_eq!(told["recovery"]["streams"][0]["cut"]["from"], 3, "{told}");
     place.run(["verify"]).expect_code(0);
     let opened = place.feed(["append", "s"], "after\n").expect_code(0);
     assert!(opened.err.contains("torn tail"), "{}", opened.err);

@@ -106,32 +106,31 @@ async fn a_trim_and_a_seal_that_are_committed_together_lose_no_file_that_the_man
             async move { log.stream("other").await.map(drop) }
         });
         within(rig.faults.reached("manifest.before_commit", seen)).await;
-        let sealing = async {
-            let synced = rig.faults.passed("coordinator.rollover");
+        let ways = match trim_first {
+            true => ["coordinator.trim", "coordinator.rollover"],
+            false => ["coordinator.rollover", "coordinator.trim"],
+        };
+        let mut waits = Vec::new();
+        for point in ways {
+            let seen = rig.faults.passed(point);
             let stream = stream.clone();
-            let sealing = tokio::spawn(async move { stream.seal().await });
-            within(rig.faults.reached("coordinator.rollover", synced)).await;
+            waits.push(tokio::spawn(async move {
+                match point {
+                    "coordinator.trim" => stream.trim(Offset(10)).await,
+                    _ => stream.seal().await,
+                }
+            }));
+            within(rig.faults.reached(point, seen)).await;
             settle().await;
-            (sealing,)
-        };
-        let trimming = async {
-            let taken = rig.faults.passed("coordinator.trim");
-            let stream = stream.clone();
-            let trimming = tokio::spawn(async move { stream.trim(Offset(10)).await });
-            within(rig.faults.reached("coordinator.trim", taken)).await;
-            settle().await;
-            (trimming,)
-        };
-        let ((sealing,), (trimming,)) = if trim_first {
-            let trimming = trimming.await;
-            (sealing.await, trimming)
-        } else {
-            (sealing.await, trimming.await)
-        };
+        }
         rig.faults.release("manifest.before_commit");
         within(other).await.expect("no panic").expect("a stream");
-        within(sealing).await.expect("no panic").expect("sealed");
-        within(trimming).await.expect("no panic").expect("trimmed");
+        for wait in waits {
+            assert_eq!(
+                within(wait).await.expect("no panic").expect("done"),
+                Offset(10)
+            );
+        }
         within(stream.trim(Offset(10))).await.expect("trimmed");
         assert_eq!(files(&rig.settings.data), 0, "trim first: {trim_first}");
         no_damage(&rig.settings.data).await;

@@ -107,6 +107,9 @@ impl WriterActor {
         };
         let goes = |s: &&Arc<Segment>| s.base >= end || end == start;
         let removed: Vec<_> = segments.iter().filter(goes).cloned().collect();
+        let was_compressed = cut
+            .as_ref()
+            .is_some_and(|cut| cut.segment.copies.warm.is_some());
         let fresh = match cut.as_ref().and_then(|cut| cut.partial.clone()) {
             Some(frame) => Some(self.write_kept(frame, end, incarnation).await?),
             None => None,
@@ -115,6 +118,10 @@ impl WriterActor {
         self.fault("writer.before_truncate_commit").await;
         match self.within(self.generation.manifest.commit(entries)).await {
             Ok(Ok(_)) => {}
+            // The segment file was dropped since it was read.
+            Ok(Err(Error::InvalidInput { .. })) if was_compressed => {
+                return Err(CutError::Before(on_its_way()));
+            }
             Ok(Err(error @ (Error::InvalidInput { .. } | Error::StorageFull))) => {
                 return Err(CutError::Before(error));
             }
@@ -288,6 +295,11 @@ impl WriterActor {
                     let path = log.layout.segment(id, segment.no);
                     let access = tierlog_storage::disk::Access::Read;
                     let opened = log.disk.open(&path, access).map_err(|error| {
+                        if error.kind() == std::io::ErrorKind::NotFound
+                            && segment.copies.warm.is_some()
+                        {
+                            return on_its_way();
+                        }
                         Error::from(tierlog_storage::error::StorageError::io(
                             "open", &path, error,
                         ))
@@ -351,6 +363,13 @@ impl WriterActor {
             Ok(Err(died)) => Err(CutError::Before(Error::indeterminate(&died))),
             Err(error) => Err(CutError::Before(error)),
         }
+    }
+}
+
+/// The segment that is to be cut has just gone to another tier; nothing has happened.
+fn on_its_way() -> Error {
+    Error::Unavailable {
+        why: "the segment is on its way between tiers; try again".into(),
     }
 }
 

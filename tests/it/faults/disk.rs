@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use futures::future::join_all;
 use tierlog::{
-    Error, ErrorKind, NewRecord, Offset, Stream, Supervisor, TryAppend,
+    Error, ErrorKind, NewRecord, Offset, Stream, Supervisor, Ticket, TryAppend,
     testing::storage::disk::{
         fault::{CallKind, Calls, Fault},
         sim::SimDisk,
@@ -36,18 +36,26 @@ async fn active(stream: &Stream) -> PathBuf {
 async fn append(stream: &Stream, ids: std::ops::Range<u64>) {
     let mut tickets = Vec::new();
     for id in ids.clone() {
-        tickets.push(loop {
-            match stream.try_append(payload(id)) {
-                Ok(ticket) => break ticket,
-                // The writer may have met what is armed before all of it was accepted.
-                Err(TryAppend::WouldBlock { kind, .. }) => within(stream.ready(kind)).await,
-                Err(other) => panic!("{other}"),
-            }
-        });
+        tickets.push(accepted(stream, payload(id)).await);
     }
     for (id, ticket) in ids.zip(tickets) {
         let ack = within(ticket).await.expect("the ack follows");
         assert_eq!(ack.offset, Offset(id));
+    }
+}
+
+/// While a segment that could not be made is waited for, nothing is accepted.
+async fn accepted(stream: &Stream, payload: String) -> Ticket {
+    let mut record = NewRecord::from(payload);
+    loop {
+        match stream.try_append(record) {
+            Ok(ticket) => return ticket,
+            Err(TryAppend::WouldBlock { kind, payload }) => {
+                within(stream.ready(kind)).await;
+                record = payload;
+            }
+            Err(TryAppend::Failed { error, .. }) => panic!("{error}"),
+        }
     }
 }
 
