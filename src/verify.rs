@@ -199,29 +199,32 @@ impl Check<'_> {
     }
 
     /// Checks a segment; `None` where it is gone. What looks like damage counts only if the
-    /// manifest still says of the segment what it said: it may have been trimmed or sealed since.
+    /// manifest still says of the segment what it said: it may have been trimmed or sealed since, or be
+    /// in another tier.
     async fn segment(
         &self,
         no: SegmentNo,
         segment: &SegmentState,
         until: Offset,
     ) -> Result<Option<(SegmentStatus, SegmentVerdict)>, Error> {
-        let verdict = self.job(no, segment, until).await?;
-        if verdict.is_good() {
-            return Ok(Some((segment.status, verdict)));
-        }
-        self.attached.refresh().await?;
-        let now = self
-            .now()
-            .and_then(|mut now| now.state.segments.remove(&no));
-        match now {
-            None => Ok(None),
-            Some(now) if now.status == segment.status => Ok(Some((now.status, verdict))),
-            Some(now) => {
-                let verdict = self.job(no, &now, until).await?;
-                Ok(Some((now.status, verdict)))
+        let mut segment = segment.clone();
+        for _ in 1..LOOKS {
+            let verdict = self.job(no, &segment, until).await?;
+            if verdict.is_good() {
+                return Ok(Some((segment.status, verdict)));
+            }
+            self.attached.refresh().await?;
+            let now = self
+                .now()
+                .and_then(|mut now| now.state.segments.remove(&no));
+            match now {
+                None => return Ok(None),
+                Some(now) if now == segment => return Ok(Some((now.status, verdict))),
+                Some(now) => segment = now,
             }
         }
+        let verdict = self.job(no, &segment, until).await?;
+        Ok(Some((segment.status, verdict)))
     }
 
     async fn job(

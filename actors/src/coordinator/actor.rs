@@ -97,7 +97,7 @@ pub struct CoordinatorActor {
     warm_segments: Share,
     drained: Arc<Bell>,
     /// A folder could not be synced: nothing here is certain any more.
-    broken: Option<Error>,
+    pub(super) broken: Option<Error>,
 }
 
 impl CoordinatorActor {

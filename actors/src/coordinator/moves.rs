@@ -9,18 +9,18 @@
 //! A crash between two steps leaves a file that the manifest does not name, which the next open
 //! removes, or one that it has dropped, which the next open removes as well.
 
-use std::{sync::Arc, time::Instant};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use tierlog_storage::{
-    LogId, StorageError,
+    LogId, StreamId,
     disk::Disk,
     manifest::{Entry, SealedFacts, SegmentStatus, WarmCopy},
-    warm::{WarmFault, WarmIdentity, WarmView},
+    warm::{WarmFault, WarmIdentity, look},
 };
 
 use super::{
     table::{Id, Known},
-    tasks::{Effect, Tasks, sealed},
+    tasks::{Effect, Tasks, is_dir_sync, remove_file, sealed, sync_dir},
 };
 use crate::{
     compressor::CompressorHandle,
@@ -68,6 +68,26 @@ pub enum MoveFault {
     Warm(WarmFault),
     /// The manifest did not take it.
     Manifest(Error),
+    /// A folder could not be synced: which names in it are durable is unknown.
+    Folder(Error),
+}
+
+impl MoveFault {
+    /// Whether the manifest surely does not name what was made. Where that is not known, the next
+    /// recovery finds out, and nothing may be removed before.
+    fn names_nothing(&self) -> bool {
+        matches!(self, Self::Gone | Self::Manifest(Error::StorageFull))
+    }
+}
+
+/// A failure of a job, told apart from that of a folder's sync.
+fn job_fault(mover: &Mover, stream: StreamId, fault: WarmFault) -> MoveFault {
+    match fault {
+        WarmFault::Disk(error) if is_dir_sync(&error, &mover.tasks.log.layout, stream) => {
+            MoveFault::Folder(error.into())
+        }
+        fault => MoveFault::Warm(fault),
+    }
 }
 
 /// One segment on its way.
@@ -177,7 +197,7 @@ async fn try_warm(mover: &Mover, subject: &Subject, finish: bool) -> Result<Made
     log.faults.at("coordinator.before_move").await;
     let identity = subject.identity(mover.log);
     let made = mover.compressor.compress(identity, finish).await;
-    let made = made.map_err(MoveFault::Warm)?;
+    let made = made.map_err(|fault| job_fault(mover, stream, fault))?;
     log.faults.at("coordinator.after_move").await;
     let mut entries = Vec::new();
     if finish {
@@ -192,9 +212,9 @@ async fn try_warm(mover: &Mover, subject: &Subject, finish: bool) -> Result<Made
     match commit(mover, entries).await {
         Ok(()) => Ok(made),
         Err(fault) => {
-            // It is named by nothing: the segment was trimmed or cut meanwhile, or there is no room.
-            if !matches!(fault, MoveFault::Manifest(Error::Indeterminate { .. })) {
-                remove(mover, log.layout.warm(stream, segment)).await;
+            // The segment was trimmed or cut meanwhile, or there is no room.
+            if fault.names_nothing() {
+                remove(mover, log.layout.warm(stream, segment)).await?;
             }
             Err(fault)
         }
@@ -222,8 +242,10 @@ pub async fn drop_hot(mover: Mover, subject: Subject) -> Effect {
                     target: "tierlog::coordinator", %stream, %segment,
                     "a segment is there as a compressed file alone"
                 );
-                remove(&mover, log.layout.segment(stream, segment)).await;
-                Moved::HotDropped
+                match remove(&mover, log.layout.segment(stream, segment)).await {
+                    Ok(()) => Moved::HotDropped,
+                    Err(fault) => Moved::Failed(fault),
+                }
             }
             Err(fault) => Moved::Failed(fault),
         },
@@ -237,8 +259,9 @@ async fn look_at_warm(mover: &Mover, subject: &Subject, copy: WarmCopy) -> Resul
     let tasks = &mover.tasks;
     tasks.log.faults.at("coordinator.before_move").await;
     let (log, identity) = (Arc::clone(&tasks.log), subject.identity(mover.log));
-    let job = tasks.log.job(Work::Compress, &tasks.running, move || {
-        WarmView::open(&*log.disk, &log.layout, &identity, &copy).map(|_| ())
+    // Not behind what is being compressed: that may take long, and somebody waits for the room.
+    let job = tasks.log.job(Work::Read, &tasks.running, move || {
+        look(&*log.disk, &log.layout, &identity, &copy)
     });
     job.await.unwrap_or(Err(WarmFault::Stopped))
 }
@@ -265,8 +288,10 @@ async fn lose_warm(
     }
     subject.show(facts, Copies::HOT);
     mover.tasks.log.readers.moved(stream, &[segment]);
-    remove(mover, mover.tasks.log.layout.warm(stream, segment)).await;
-    Moved::WarmLost
+    match remove(mover, mover.tasks.log.layout.warm(stream, segment)).await {
+        Ok(()) => Moved::WarmLost,
+        Err(fault) => Moved::Failed(fault),
+    }
 }
 
 /// Makes a segment file again. Its place in the hot budget comes along, and goes back by itself where
@@ -281,7 +306,8 @@ pub async fn hydrate(mover: Mover, subject: Subject, guard: AdmissionGuard) -> E
     let begun = Instant::now();
     let identity = subject.identity(mover.log);
     if let Err(fault) = mover.compressor.restore(identity, copy).await {
-        return Effect::Moved(subject.id, Moved::Failed(MoveFault::Warm(fault)));
+        let fault = job_fault(&mover, stream, fault);
+        return Effect::Moved(subject.id, Moved::Failed(fault));
     }
     log.faults.at("coordinator.after_move").await;
     let moved = match commit(&mover, vec![Entry::HotRestored { stream, segment }]).await {
@@ -301,10 +327,12 @@ pub async fn hydrate(mover: Mover, subject: Subject, guard: AdmissionGuard) -> E
             Moved::Hydrated
         }
         Err(fault) => {
-            if !matches!(fault, MoveFault::Manifest(Error::Indeterminate { .. })) {
-                remove(&mover, log.layout.segment(stream, segment)).await;
-            }
-            Moved::Failed(fault)
+            let path = log.layout.segment(stream, segment);
+            let removed = match fault.names_nothing() {
+                true => remove(&mover, path).await,
+                false => Ok(()),
+            };
+            Moved::Failed(removed.err().unwrap_or(fault))
         }
     };
     Effect::Moved(subject.id, moved)
@@ -318,17 +346,17 @@ async fn commit(mover: &Mover, entries: Vec<Entry>) -> Result<(), MoveFault> {
     }
 }
 
-/// Removes a file that nothing names. Should that fail, the next open does it.
-async fn remove(mover: &Mover, path: std::path::PathBuf) {
+/// Removes a file that nothing names. Should that fail, the next open does it; only a folder that can't
+/// be synced is an error.
+async fn remove(mover: &Mover, path: PathBuf) -> Result<(), MoveFault> {
     let tasks = &mover.tasks;
     let disk: Arc<dyn Disk> = Arc::clone(&tasks.log.disk);
-    let job = tasks.log.job(Work::Compress, &tasks.running, move || {
-        let removed = disk.remove(&path);
-        let synced = removed.and_then(|()| path.parent().map_or(Ok(()), |dir| disk.sync_dir(dir)));
-        if let Err(error) = synced {
-            let error = StorageError::io("remove", &path, error);
-            tracing::warn!(target: "tierlog::coordinator", %error, "a file stays until the next open");
-        }
+    let job = tasks.log.write_job(&tasks.running, move || {
+        remove_file(&*disk, &path);
+        path.parent().map_or(Ok(()), |dir| sync_dir(&*disk, dir))
     });
-    let _ = job.await;
+    match job.await {
+        Ok(synced) => synced.map_err(MoveFault::Folder),
+        Err(_) => Ok(()),
+    }
 }

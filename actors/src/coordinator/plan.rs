@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::table::{Id, Known, Table};
 
 /// Failures in a row after which nobody waits for a segment to move.
-const MANY_FAILURES: u32 = 8;
+pub const MANY_FAILURES: u32 = 8;
 
 /// One thing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,27 +84,43 @@ pub fn hydrate(table: &Table, limits: &Limits, id: Id, now: Instant) -> Vec<Move
     colder.into_iter().filter(is_colder).collect()
 }
 
+/// When something that failed may be tried again. What could be tried already is not waited for: what
+/// keeps it from being tried is something else, and its end is an event of its own.
+pub fn again_at(table: &Table, now: Instant) -> Option<Instant> {
+    let waits = table.iter().filter(|(_, known)| known.moving.is_none());
+    let times = waits.filter_map(|(_, known)| known.not_before);
+    times.filter(|at| *at > now).min()
+}
+
 /// Whether room will come in the hot budget by itself: something is on its way, or can go.
 pub fn will_free(table: &Table, limits: &Limits, now: Instant) -> bool {
+    // One that takes longer may never end.
+    let is_young =
+        |known: &Known| (known.moving).is_some_and(|since| since + limits.patience > now);
+    let is_warming =
+        |known: &Known| known.moving.is_some() && known.residency.warm.is_none() && is_young(known);
+    // What waits for a worker whose segment never ends waits for ever itself.
+    let has_worker = limits.workers > 0 || table.iter().any(|(_, known)| is_warming(known));
     let fits_warm = |known: &Known| {
         let used = table.warm_bytes().saturating_add(limits.warm_under_way);
         let with = used.saturating_add(known.hot_bytes(limits.segment_size));
         limits.warm.is_none_or(|limit| with <= limit)
     };
     let is_filled = |known: &Known| known.status.range().is_some_and(|(base, end)| base < end);
-    table.iter().any(|(_, known)| {
-        let can_go = known.residency.warm.is_some() || (is_filled(known) && fits_warm(known));
-        // One that takes longer may never end.
-        let is_moving = known
-            .moving
-            .is_some_and(|since| since + limits.patience > now);
-        // One that has just failed is tried again soon, unless it always fails.
-        let soon = known
+    let can_go = |known: &Known| {
+        known.residency.warm.is_some() || (has_worker && is_filled(known) && fits_warm(known))
+    };
+    // One that has just failed is tried again soon, unless it always fails.
+    let soon = |known: &Known| {
+        let again = known
             .not_before
-            .is_none_or(|at| at <= now + limits.patience && known.failures < MANY_FAILURES);
-        let waits = known.moving.is_none() && soon;
-        known.residency.hot && (is_moving || (waits && can_go))
-    })
+            .is_none_or(|at| at <= now + limits.patience);
+        known.moving.is_none() && again && known.failures < MANY_FAILURES
+    };
+    let will_go = |known: &Known| is_young(known) || (soon(known) && can_go(known));
+    table
+        .iter()
+        .any(|(_, known)| known.residency.hot && will_go(known))
 }
 
 /// The oldest first. What a compressed file will take is not known before it is there: it is taken to

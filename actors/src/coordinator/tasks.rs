@@ -411,7 +411,7 @@ async fn remove(tasks: &Tasks, stream: StreamId, segments: Vec<(SegmentNo, u64)>
 }
 
 /// Removes a file, if it is there.
-fn remove_file(disk: &dyn Disk, path: &std::path::Path) {
+pub(super) fn remove_file(disk: &dyn Disk, path: &std::path::Path) {
     match disk.remove(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             // It stays as a leftover that nothing names; the next open removes it.
@@ -448,13 +448,13 @@ pub(super) fn sealed(stream: StreamId, segment: SegmentNo, facts: &SealedFacts) 
     }
 }
 
-fn sync_dir(disk: &dyn Disk, dir: &std::path::Path) -> Result<(), Error> {
+pub(super) fn sync_dir(disk: &dyn Disk, dir: &std::path::Path) -> Result<(), Error> {
     disk.sync_dir(dir)
         .map_err(|error| StorageError::io("sync", dir, error).into())
 }
 
 /// Whether it was a folder of the stream that could not be synced.
-fn is_dir_sync(error: &StorageError, layout: &Layout, stream: StreamId) -> bool {
+pub(super) fn is_dir_sync(error: &StorageError, layout: &Layout, stream: StreamId) -> bool {
     let folders = [
         layout.stream_dir(stream),
         layout.streams_dir(),

@@ -65,11 +65,7 @@ impl CoordinatorActor {
         }
         let moves = plan::plan(&self.table, &self.limits(), Instant::now());
         self.begin(moves);
-        let waits = self
-            .table
-            .iter()
-            .filter(|(_, known)| known.moving.is_none());
-        self.again_at = waits.filter_map(|(_, known)| known.not_before).min();
+        self.again_at = plan::again_at(&self.table, Instant::now());
     }
 
     fn begin(&mut self, moves: Vec<Move>) {
@@ -141,6 +137,8 @@ impl CoordinatorActor {
                 bytes: hot_before,
                 segments: u64::from(hot_before > 0),
             }),
+            // The generation ends, and what became of the segment is read from disk again.
+            Moved::Failed(MoveFault::Folder(error)) => self.broken = Some(error.clone()),
             Moved::Failed(fault) => {
                 tracing::warn!(target: "tierlog::coordinator", stream = %id.0, segment = %id.1, ?fault, "a segment was not moved");
                 self.nudge_all();
@@ -277,7 +275,11 @@ impl CoordinatorActor {
 fn postpone(known: &mut Known, fault: &MoveFault) {
     known.failures = known.failures.saturating_add(1);
     let pause = match fault {
-        MoveFault::Gone => backoff(0),
+        MoveFault::Gone | MoveFault::Folder(_) => backoff(0),
+        // Nobody compresses any more, or not for long.
+        MoveFault::Warm(WarmFault::Stopped) if known.failures >= plan::MANY_FAILURES => {
+            DAMAGED_PAUSE
+        }
         MoveFault::Warm(WarmFault::Disk(error)) if !error.is_storage_full() => DAMAGED_PAUSE,
         MoveFault::Warm(WarmFault::Damaged(_) | WarmFault::Foreign(_)) => DAMAGED_PAUSE,
         _ => backoff(known.failures),

@@ -201,6 +201,23 @@ fn carry_out(ctx: &ReadContext, order: &Order) -> Result<Fetched, StorageError> 
         ctx.look_again();
         return Ok(Fetched::Done);
     }
+    ctx.used(&order.segment);
+    let fetched = from_file(ctx, order);
+    let is_bad = matches!(
+        fetched,
+        Ok(Fetched::Bad { .. } | Fetched::Damaged(..)) | Err(_)
+    );
+    // A good copy in another tier is read instead of a damaged one.
+    if is_bad
+        && order.segment.copies.hot
+        && let Some(instead) = warm::instead(ctx, order)
+    {
+        return Ok(instead);
+    }
+    fetched
+}
+
+fn from_file(ctx: &ReadContext, order: &Order) -> Result<Fetched, StorageError> {
     let log = ctx.log()?;
     let open = ctx
         .files
@@ -209,7 +226,6 @@ fn carry_out(ctx: &ReadContext, order: &Order) -> Result<Fetched, StorageError> 
         Err(StorageError::Corrupt(damage)) => return Ok(Fetched::Damaged(damage, None)),
         open => open?,
     };
-    ctx.used(&order.segment);
     let expect = order.segment.identity(log, order.stream);
     match open.know(&expect, &order.segment.span()) {
         Err(StorageError::Corrupt(damage)) => return Ok(Fetched::Damaged(damage, None)),
@@ -221,20 +237,13 @@ fn carry_out(ctx: &ReadContext, order: &Order) -> Result<Fetched, StorageError> 
             None => diagnose(order, &open, spot),
         },
         (Task::Index, _) => ensure_index(order, &open).map(|()| Fetched::Done),
-        _ => match read(ctx, order, &open)? {
-            // A good copy in another tier is read instead of a damaged one.
-            Fetched::Bad { spot, what } if open.warm().is_none() => {
-                let other = warm::instead(ctx, order, spot);
-                Ok(other.unwrap_or(Fetched::Bad { spot, what }))
+        _ => {
+            let fetched = read(ctx, order, &open)?;
+            if let (Fetched::Block(block), Some(_)) = (&fetched, open.warm()) {
+                ctx.decoded(order.stream, &order.segment, block.bytes.len());
             }
-            Fetched::Block(block) => {
-                if open.warm().is_some() {
-                    ctx.decoded(order.stream, &order.segment, block.bytes.len());
-                }
-                Ok(Fetched::Block(block))
-            }
-            fetched => Ok(fetched),
-        },
+            Ok(fetched)
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tierlog_storage::{
     Damage,
     segment::{Block, BlockError, FrameFault, HEADER_LEN, SparseIndex},
@@ -9,7 +10,7 @@ use tierlog_storage::{
 };
 
 use super::{
-    fetch::{Fetched, Order, Spot},
+    fetch::{Fetched, Order, Spot, Task},
     source::ReadContext,
 };
 use crate::stream::segments::Segment;
@@ -35,7 +36,12 @@ pub(super) fn block(view: &WarmView, segment: &Segment, spot: Spot) -> Result<Bl
             .unwrap_or(usize::MAX)
             .min(plain.len())
     };
-    let part = plain.slice(at(spot.pos)..at(segment.end_byte()).max(at(spot.pos)));
+    let range = at(spot.pos)..at(segment.end_byte()).max(at(spot.pos));
+    // A small part would keep all of it in memory, and the cache counts the part.
+    let part = match range.len() < plain.len() / 2 {
+        true => Bytes::copy_from_slice(&plain[range]),
+        false => plain.slice(range),
+    };
     Block::of(part, spot.pos, segment.salt, spot.offset).map_err(bad)
 }
 
@@ -69,8 +75,8 @@ pub(super) fn diagnose(order: &Order, view: &WarmView, spot: Spot) -> Fetched {
     Fetched::Damaged(damage, next)
 }
 
-/// The block at a spot that is bad in the segment file, from its compressed file, if there is one.
-pub(super) fn instead(ctx: &ReadContext, order: &Order, spot: Spot) -> Option<Fetched> {
+/// What was wanted of a segment whose file is bad, from its compressed file, if there is one.
+pub(super) fn instead(ctx: &ReadContext, order: &Order) -> Option<Fetched> {
     let segment = &order.segment;
     segment.copies.warm?;
     let log = ctx.log().ok()?;
@@ -79,7 +85,13 @@ pub(super) fn instead(ctx: &ReadContext, order: &Order, spot: Spot) -> Option<Fe
         .warm(&*ctx.disk, &ctx.layout, log, order.stream, segment)
         .ok()?;
     let view: &Arc<WarmView> = open.warm()?;
-    let mut spot = spot;
+    if order.task == Task::Index {
+        segment.keep_index(index(view, segment));
+        ctx.wish_healed(order.stream, segment);
+        return Some(Fetched::Done);
+    }
+    let before = frames(view, segment).filter(|frame| frame.offset <= order.wanted);
+    let mut spot = order.from.or(before.last().map(begin))?;
     loop {
         let block = block(view, segment, spot).ok()?;
         if block.end > order.wanted {

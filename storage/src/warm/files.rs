@@ -91,6 +91,35 @@ pub fn hydrate(
     filled
 }
 
+/// Reads all of a warm file that is to stand for its segment alone, and holds it against the checksum
+/// that the manifest has of it: what was compared when it was made may have been damaged since.
+///
+/// # Errors
+/// What is wrong with it; `Disk` when it could not be read.
+pub fn look(
+    disk: &dyn Disk,
+    layout: &Layout,
+    identity: &WarmIdentity,
+    copy: &WarmCopy,
+) -> Result<(), WarmFault> {
+    // The structure first: it says which segment it is, and of which version.
+    WarmView::open(disk, layout, identity, copy)?;
+    let file = open(disk, &layout.warm(identity.stream, identity.segment))?;
+    let (mut crc, mut pos) = (crc64fast_nvme::Digest::new(), 0);
+    while pos < copy.file_len {
+        let left = usize::try_from(copy.file_len - pos).unwrap_or(usize::MAX);
+        let piece = read_exact(&file, pos, left.min(PIECE))?;
+        crc.write(&piece);
+        pos += piece.len() as u64;
+    }
+    match crc.sum64() == copy.crc {
+        true => Ok(()),
+        false => Err(WarmFault::Damaged(
+            "the checksum of the file is not that of what was written",
+        )),
+    }
+}
+
 /// Seals a segment that ended without a footer: a failed write, a recovery or a truncation had ended
 /// it. Its file may be one that nobody may ever write to or sync again, so its frames are copied, with
 /// a footer, to a new file that takes its name. Of the facts in `segment` only base, end and the byte

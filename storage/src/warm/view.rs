@@ -1,14 +1,13 @@
 //! A warm file, read as if it were the segment.
 
 use std::{
-    collections::VecDeque,
     io,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
 
-use super::{WarmFault, WarmFrame, WarmIdentity, WarmIndex, read_frame, read_index};
+use super::{WARM_FRAME, WarmFault, WarmFrame, WarmIdentity, WarmIndex, read_frame, read_index};
 use crate::{
     disk::{Access, Disk, DiskFile},
     error::StorageError,
@@ -17,19 +16,20 @@ use crate::{
     segment::Latched,
 };
 
-/// Decoded frames that are kept: reads go on where the last one ended, and may span two.
-const KEPT: usize = 2;
+/// The largest decoded frame that is kept: those of one large record are decoded anew each time, or as
+/// many as there are open files would be held in memory.
+const KEPT: usize = 2 * WARM_FRAME;
 
 /// The bytes of a segment, decoded from its warm file as they are read. It is never written.
 ///
-/// A read that meets damage fails with `InvalidData`; see [`frames`](Self::index) for how far that
-/// goes.
+/// A read that meets damage fails with `InvalidData`; see [`index`](Self::index) for how far that goes.
 #[derive(Debug)]
 pub struct WarmView {
     file: Latched,
     index: WarmIndex,
     len: u64,
-    kept: Mutex<VecDeque<(u64, Bytes)>>,
+    /// The last frame that was decoded: reads go on where the last one ended.
+    kept: Mutex<Option<(u64, Bytes)>>,
 }
 
 impl WarmView {
@@ -73,26 +73,20 @@ impl WarmView {
     /// # Errors
     /// `Damaged`, `Zstd`; `Disk` when it could not be read.
     pub fn frame(&self, frame: &WarmFrame) -> Result<Bytes, WarmFault> {
-        let kept = |kept: &VecDeque<(u64, Bytes)>| {
-            let found = kept.iter().find(|(pos, _)| *pos == frame.plain_pos);
-            found.map(|(_, plain)| plain.clone())
-        };
-        if let Some(plain) = kept(&self.lock()) {
-            return Ok(plain);
+        if let Some((pos, plain)) = &*self.lock()
+            && *pos == frame.plain_pos
+        {
+            return Ok(plain.clone());
         }
         // Not under the lock: others decode other frames meanwhile.
         let plain = read_frame(&self.file, frame)?;
-        let mut list = self.lock();
-        if kept(&list).is_none() {
-            if list.len() == KEPT {
-                list.pop_front();
-            }
-            list.push_back((frame.plain_pos, plain.clone()));
+        if plain.len() <= KEPT {
+            *self.lock() = Some((frame.plain_pos, plain.clone()));
         }
         Ok(plain)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(u64, Bytes)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(u64, Bytes)>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

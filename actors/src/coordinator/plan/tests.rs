@@ -175,6 +175,46 @@ fn room_will_come_while_anything_can_still_go() {
     assert!(!will_free(&Table::default(), &LIMITS, now));
 }
 
+/// A disk that never returned kept the only worker: what waited behind it was taken for room to come,
+/// and its writers waited for a rollover that no one would ever do.
+#[test]
+fn what_waits_for_a_worker_that_never_returns_is_no_room_to_come() {
+    let now = Instant::now();
+    let stuck_since = |seconds| {
+        let mut stuck = sealed(0, 90);
+        stuck.moving = Some(now);
+        let table = table([(0, stuck), (1, sealed(1, 90))]);
+        (table, now + Duration::from_secs(seconds))
+    };
+    let busy = Limits {
+        workers: 0,
+        ..LIMITS
+    };
+    let (young, at) = stuck_since(29);
+    assert!(will_free(&young, &busy, at), "it may end");
+    let (old, at) = stuck_since(30);
+    assert!(!will_free(&old, &busy, at));
+    assert!(will_free(&old, &LIMITS, at), "another worker is free");
+    let mut both = old;
+    both.put(id(2), with(sealed(2, 90), true, Some(40), 0));
+    assert!(will_free(&both, &busy, at), "it needs no worker to go");
+}
+
+/// One that could be tried, and that no worker is free for, was waited for until a moment that had
+/// passed: the coordinator span until another one ended.
+#[test]
+fn a_moment_that_has_passed_is_not_waited_for() {
+    let now = Instant::now();
+    let at = |seconds| {
+        let mut known = sealed(0, 90);
+        known.not_before = Some(now + Duration::from_secs(seconds));
+        known
+    };
+    let table = table([(0, at(0)), (1, at(5)), (2, at(3)), (3, sealed(3, 90))]);
+    assert_eq!(again_at(&table, now), Some(now + Duration::from_secs(3)));
+    assert_eq!(again_at(&table, now + Duration::from_secs(5)), None);
+}
+
 #[test]
 fn a_wish_is_met_where_there_is_room_and_else_what_is_colder_goes_first() {
     let table = table([
