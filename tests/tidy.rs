@@ -55,6 +55,7 @@ fn the_tree_is_seen() {
     for path in [
         "src/lib.rs",
         "actors/src/lib.rs",
+        "cold/src/lib.rs",
         "storage/src/lib.rs",
         "tests/tidy.rs",
     ] {
@@ -129,7 +130,11 @@ fn layers_do_not_look_up() {
             .collect::<Vec<_>>()
     };
     assert_eq!(ours("storage/Cargo.toml"), [""; 0]);
-    assert_eq!(ours("actors/Cargo.toml"), ["tierlog-storage"]);
+    assert_eq!(ours("cold/Cargo.toml"), ["tierlog-storage"]);
+    assert_eq!(
+        ours("actors/Cargo.toml"),
+        ["tierlog-cold", "tierlog-storage"]
+    );
 }
 
 #[test]

@@ -98,6 +98,14 @@ macro_rules! identity {
                 fmt::Display::fmt(&self.0.as_simple(), f)
             }
         }
+
+        impl std::str::FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.parse().map(Self)
+            }
+        }
     };
 }
 
@@ -108,4 +116,14 @@ identity! {
 identity! {
     /// Which stream a segment belongs to; names live in the manifest only.
     StreamId
+}
+identity! {
+    /// An owner of the log as Tier 2 knows it: made anew for each claim, so that a copy of a directory
+    /// is somebody else.
+    OwnerId
+}
+identity! {
+    /// One attempt to create an object of the catalog: tells our own from somebody else's when the
+    /// response was lost.
+    AttemptId
 }

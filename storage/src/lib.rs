@@ -4,6 +4,7 @@
 //! Everything here is synchronous and knows nothing of actors. The file system is reached through
 //! [`disk::Disk`] alone.
 
+pub mod catalog;
 pub mod claims;
 pub mod crc;
 pub mod disk;
@@ -18,4 +19,4 @@ pub mod verify;
 pub mod warm;
 
 pub use error::{Damage, Result, StorageError};
-pub use ids::{Epoch, Incarnation, LogId, Offset, SegmentNo, StreamId};
+pub use ids::{AttemptId, Epoch, Incarnation, LogId, Offset, OwnerId, SegmentNo, StreamId};

@@ -1,11 +1,11 @@
-//! Who may know whom: src -> actors -> storage, and actors by their handles alone.
+//! Who may know whom: src -> actors -> cold -> storage, and actors by their handles alone.
 
 use std::collections::BTreeSet;
 
 use crate::source::{Breach, Source};
 
 /// Crates that run things at the same time or send messages. Storage is plain calls.
-const RUNTIMES: [&str; 11] = [
+const RUNTIMES: [&str; 13] = [
     "tokio",
     "kameo",
     "flume",
@@ -17,6 +17,8 @@ const RUNTIMES: [&str; 11] = [
     "crossbeam_channel",
     "rayon",
     "tierlog_actors",
+    "tierlog_cold",
+    "opendal",
 ];
 
 /// Crates that call the operating system for files.
@@ -52,6 +54,9 @@ pub fn storage_is_plain(source: &Source) -> Vec<Breach> {
 pub fn layers_above(source: &Source) -> Vec<Breach> {
     if source.is_in("actors") {
         return crates_named(source, &["tierlog"]);
+    }
+    if source.is_in("cold") {
+        return crates_named(source, &["tierlog", "tierlog_actors", "kameo"]);
     }
     if source.is_in("src") {
         return crates_named(source, &["kameo", "flume"]);

@@ -1,0 +1,136 @@
+//! What is asked of an object store.
+
+use std::{fmt, io, ops::Range, sync::Arc};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+/// An answer of a store.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// An object store under a prefix. Keys are relative to the prefix: parts of ASCII letters, digits, `-`,
+/// `_` and `.`, with `/` between them.
+///
+/// ```text
+///   create ──▶ Ok: it was absent, and is durable with these bytes
+///            ▶ Exists: somebody made it; nothing was changed
+///            ▶ Unknown: either of them, or nothing; read it back
+///   an object is seen whole or not at all
+///   read, stat ──▶ what the last successful create, replace or delete left
+///   list ──▶ may be stale, in both directions
+/// ```
+///
+/// An implementation makes one attempt a call, and has no deadline: both are up to the caller. Dropping
+/// a future gives the call up; whether it happens all the same is unknown.
+pub trait Store: Send + Sync + fmt::Debug + 'static {
+    /// Where it is, for people: no credentials in it.
+    fn place(&self) -> &str;
+
+    /// Whether what it holds outlives the process.
+    fn is_durable(&self) -> bool;
+
+    /// Makes an object that must not exist yet.
+    fn create<'a>(&'a self, key: &'a str, source: Arc<dyn Source>) -> Answer<'a, ()>;
+
+    /// Puts a small object in the place of whatever is there.
+    fn replace<'a>(&'a self, key: &'a str, bytes: Bytes) -> Answer<'a, ()>;
+
+    /// Exactly these bytes of an object; fewer are an error of kind `Short`. An empty range of an object
+    /// that exists is fine.
+    fn read<'a>(&'a self, key: &'a str, range: Range<u64>) -> Answer<'a, Bytes>;
+
+    /// The length of an object; `Missing` when there is none.
+    fn stat<'a>(&'a self, key: &'a str) -> Answer<'a, u64>;
+
+    /// Removes an object. One that is not there is no error.
+    fn delete<'a>(&'a self, key: &'a str) -> Answer<'a, ()>;
+
+    /// Up to `most` objects whose key begins with `prefix` and is greater than `after`, in the order of
+    /// their keys.
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a str>,
+        most: usize,
+    ) -> Answer<'a, Vec<Listed>>;
+}
+
+/// An object in a listing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// Its length.
+    pub len: u64,
+}
+
+/// What an object is made of. It may be read more than once, and in any order.
+pub trait Source: Send + Sync + fmt::Debug {
+    /// How many bytes.
+    fn len(&self) -> u64;
+
+    /// True when there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Exactly these bytes.
+    fn read(&self, range: Range<u64>) -> BoxFuture<'_, io::Result<Bytes>>;
+}
+
+impl Source for Bytes {
+    fn len(&self) -> u64 {
+        self.as_ref().len() as u64
+    }
+
+    fn read(&self, range: Range<u64>) -> BoxFuture<'_, io::Result<Bytes>> {
+        let at = |pos: u64| usize::try_from(pos).unwrap_or(usize::MAX);
+        let (from, to) = (at(range.start), at(range.end));
+        let part = match from <= to && to <= self.as_ref().len() {
+            true => Ok(self.slice(from..to)),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        };
+        Box::pin(std::future::ready(part))
+    }
+}
+
+/// What a failed call means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// There is no such object.
+    Missing,
+    /// There is one already.
+    Exists,
+    /// The object ends before the range does.
+    Short,
+    /// Not done: the store has no time now. Try again later.
+    Busy,
+    /// Whether it was done is unknown, or, of a read, nothing came. Try again, or read back.
+    Unknown,
+    /// Not allowed, or no such bucket: somebody must act.
+    Denied,
+    /// The source could not be read, or its bytes are not what they should be.
+    Source,
+    /// It can't be done this way at all.
+    Unsupported,
+}
+
+/// A failed call.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{what}")]
+pub struct StoreError {
+    /// What it means.
+    pub kind: StoreErrorKind,
+    /// What happened, in one line, with the key and the place, and without credentials.
+    pub what: String,
+}
+
+impl StoreError {
+    /// One of a kind.
+    pub fn new(kind: StoreErrorKind, what: impl Into<String>) -> Self {
+        Self {
+            kind,
+            what: what.into(),
+        }
+    }
+}
