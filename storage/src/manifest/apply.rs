@@ -11,8 +11,8 @@
 use super::{
     entry::Entry,
     state::{
-        ColdCopy, ManifestState, MarkState, PendingSnapshot, Residency, SealedFacts, SegmentState,
-        StreamState, UploadState, WarmCopy,
+        ClaimState, ManifestState, MarkState, PendingSnapshot, SealedFacts, SegmentState,
+        StreamState, WarmCopy,
     },
     wire::TEXT_MAX,
 };
@@ -29,6 +29,7 @@ pub const NAME_MAX: usize = 255;
 pub(super) enum Undo {
     Epoch(Epoch),
     Published(Option<u64>),
+    Claims(Vec<ClaimState>),
     Pending(Option<PendingSnapshot>),
     StreamAdded(StreamId),
     /// Everything of a stream but its segments.
@@ -41,6 +42,7 @@ impl Undo {
         match self {
             Self::Epoch(epoch) => state.epoch = epoch,
             Self::Published(number) => state.published = number,
+            Self::Claims(claims) => state.claims = claims,
             Self::Pending(pending) => state.pending = pending,
             Self::StreamAdded(stream) => {
                 if let Some(added) = state.streams.remove(&stream) {
@@ -79,7 +81,10 @@ impl ManifestState {
     pub(super) fn apply_noting(&mut self, entry: &Entry, undo: &mut Vec<Undo>) -> Result<()> {
         if self.pending.is_some()
             && !entry.is_snapshot()
-            && !matches!(entry, Entry::Published { .. })
+            && !matches!(
+                entry,
+                Entry::Published { .. } | Entry::ColdClaim { .. } | Entry::Archived { .. }
+            )
         {
             return invalid(format!("{} stands inside a snapshot", entry.name()));
         }
@@ -87,6 +92,7 @@ impl ManifestState {
             Entry::StreamCreated { .. } => self.add_stream(entry, undo),
             &Entry::Epoch { epoch, .. } => self.begin_epoch(epoch, undo),
             &Entry::Published { number } => self.note_published(number, undo),
+            &Entry::ColdClaim { number, owner } => self.note_claim(number, owner, undo),
             Entry::SnapshotBegin { .. }
             | Entry::SnapshotStream { .. }
             | Entry::SnapshotSegment { .. }
@@ -111,6 +117,7 @@ impl ManifestState {
                     .create_segment(segment, state, latest)
             }
             Entry::Trimmed { stream, start } => self.edit(stream, undo)?.trim(start),
+            Entry::Archived { stream, end } => self.edit(stream, undo)?.archive(end),
             Entry::TruncatedAfter {
                 stream,
                 end,
@@ -178,8 +185,8 @@ impl ManifestState {
     }
 
     fn apply_to_copies(&mut self, entry: &Entry, undo: &mut Vec<Undo>) -> Result<()> {
-        match entry {
-            &Entry::Warmed {
+        match *entry {
+            Entry::Warmed {
                 stream,
                 segment,
                 file_len,
@@ -188,60 +195,8 @@ impl ManifestState {
                 copies.warm = Some(WarmCopy { file_len, crc });
                 Ok(())
             }),
-            Entry::UploadStarted {
-                stream,
-                segment,
-                key,
-                upload_id,
-            } => {
-                check_text("a key", key)?;
-                check_text("an upload id", upload_id)?;
-                self.edit(*stream, undo)?.change_sealed(*segment, |copies| {
-                    copies.upload = Some(UploadState {
-                        key: key.clone(),
-                        upload_id: upload_id.clone(),
-                    });
-                    Ok(())
-                })
-            }
-            Entry::Uploaded {
-                stream,
-                segment,
-                key,
-                len,
-                crc,
-            } => {
-                check_text("a key", key)?;
-                self.edit(*stream, undo)?.change_sealed(*segment, |copies| {
-                    if copies.cold.is_some() {
-                        return Err("has an object already");
-                    }
-                    copies.upload = None;
-                    copies.cold = Some(ColdCopy {
-                        key: key.clone(),
-                        len: *len,
-                        crc: *crc,
-                        dropped: false,
-                    });
-                    Ok(())
-                })
-            }
-            &Entry::NeedsRecovery { stream, segment } => {
-                self.edit(stream, undo)?.change_copies(segment, |copies| {
-                    copies.needs_recovery = true;
-                    Ok(())
-                })
-            }
-            _ => self.apply_to_one_copy(entry, undo),
-        }
-    }
-
-    fn apply_to_one_copy(&mut self, entry: &Entry, undo: &mut Vec<Undo>) -> Result<()> {
-        match entry {
-            &Entry::HotDropped { stream, segment } => {
-                self.edit(stream, undo)?.change_sealed(segment, drop_hot)
-            }
-            &Entry::HotRestored { stream, segment } => {
+            Entry::HotDropped { stream, segment } => self.edit(stream, undo)?.drop_hot(segment),
+            Entry::HotRestored { stream, segment } => {
                 self.edit(stream, undo)?.change_sealed(segment, |copies| {
                     if copies.hot {
                         return Err("has its segment file");
@@ -250,18 +205,16 @@ impl ManifestState {
                     Ok(())
                 })
             }
-            &Entry::WarmDropped { stream, segment } => {
-                self.edit(stream, undo)?.change_sealed(segment, drop_warm)
-            }
-            &Entry::ColdDropped { stream, segment } => self.edit(stream, undo)?.drop_cold(segment),
-            &Entry::ColdDeleted { stream, segment } => {
-                self.edit(stream, undo)?.delete_cold(segment)
-            }
-            other => invalid(format!("{} is not about a segment", other.name())),
+            Entry::WarmDropped { stream, segment } => self.edit(stream, undo)?.drop_warm(segment),
+            _ => self.apply_to_object(entry, undo),
         }
     }
 
-    fn edit<'a>(&'a mut self, stream: StreamId, undo: &'a mut Vec<Undo>) -> Result<Edit<'a>> {
+    pub(super) fn edit<'a>(
+        &'a mut self,
+        stream: StreamId,
+        undo: &'a mut Vec<Undo>,
+    ) -> Result<Edit<'a>> {
         match self.streams.get_mut(&stream) {
             Some(state) => Ok(Edit {
                 stream,
@@ -329,15 +282,6 @@ impl ManifestState {
         Ok(())
     }
 
-    fn note_published(&mut self, number: u64, undo: &mut Vec<Undo>) -> Result<()> {
-        if let Some(last) = self.published.filter(|last| number <= *last) {
-            return invalid(format!("manifest object {number} does not follow {last}"));
-        }
-        undo.push(Undo::Published(self.published));
-        self.published = Some(number);
-        Ok(())
-    }
-
     fn apply_snapshot(&mut self, entry: &Entry, undo: &mut Vec<Undo>) -> Result<()> {
         let Some(pending) = self.pending else {
             return self.begin_snapshot(entry, undo);
@@ -387,7 +331,11 @@ impl ManifestState {
         else {
             return invalid(format!("{} stands outside a snapshot", entry.name()));
         };
-        if self.epoch != Epoch::ZERO || self.published.is_some() || !self.streams.is_empty() {
+        let is_new = self.epoch == Epoch::ZERO
+            && self.published.is_none()
+            && self.claims.is_empty()
+            && self.streams.is_empty();
+        if !is_new {
             return invalid("a snapshot stands behind other entries".into());
         }
         undo.push(Undo::Epoch(self.epoch));
@@ -409,28 +357,6 @@ pub(super) struct Edit<'a> {
 /// [`StorageError::Invalid`] with a text.
 pub(super) fn invalid<T>(what: String) -> Result<T> {
     Err(StorageError::Invalid { what })
-}
-
-fn drop_hot(copies: &mut Residency) -> Result<(), &'static str> {
-    match copies {
-        Residency { hot: false, .. } => Err("has no segment file"),
-        copies if copies.warm.is_none() && !copies.is_cold() => Err("has no other copy"),
-        copies => {
-            copies.hot = false;
-            Ok(())
-        }
-    }
-}
-
-fn drop_warm(copies: &mut Residency) -> Result<(), &'static str> {
-    match copies {
-        Residency { warm: None, .. } => Err("has no compressed file"),
-        copies if !copies.hot && !copies.is_cold() => Err("has no other copy"),
-        copies => {
-            copies.warm = None;
-            Ok(())
-        }
-    }
 }
 
 /// Names are for people and for commands: they hold nothing that a terminal or a line of output

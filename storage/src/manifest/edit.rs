@@ -10,11 +10,11 @@ use crate::{
 };
 
 impl Edit<'_> {
-    fn refuse<T>(&self, segment: SegmentNo, why: &str) -> Result<T> {
+    pub(super) fn refuse<T>(&self, segment: SegmentNo, why: &str) -> Result<T> {
         invalid(format!("segment {segment} of stream {} {why}", self.stream))
     }
 
-    fn known(&self, segment: SegmentNo) -> Result<&SegmentState> {
+    pub(super) fn known(&self, segment: SegmentNo) -> Result<&SegmentState> {
         match self.state.segments.get(&segment) {
             Some(state) => Ok(state),
             None => self.refuse(segment, "is not known"),
@@ -22,7 +22,7 @@ impl Edit<'_> {
     }
 
     /// To be called before anything but the segments is changed.
-    fn note_stream(&mut self) {
+    pub(super) fn note_stream(&mut self) {
         let StreamState {
             ref name,
             created_ns,
@@ -31,6 +31,7 @@ impl Edit<'_> {
             next_segment,
             incarnation,
             mark,
+            archived,
             segments: _,
         } = *self.state;
         let before = StreamState {
@@ -39,19 +40,20 @@ impl Edit<'_> {
             next_segment,
             incarnation,
             mark,
+            archived,
             ..StreamState::new(name.clone(), created_ns)
         };
         self.undo.push(Undo::Stream(self.stream, Box::new(before)));
     }
 
-    fn put_segment(&mut self, segment: SegmentNo, state: SegmentState) {
+    pub(super) fn put_segment(&mut self, segment: SegmentNo, state: SegmentState) {
         let before = self.state.segments.insert(segment, state);
         self.undo
             .push(Undo::Segment(self.stream, segment, before.map(Box::new)));
     }
 
     /// A mark in a segment that goes away still says how far the stream is durable.
-    fn take_segment(&mut self, segment: SegmentNo) {
+    pub(super) fn take_segment(&mut self, segment: SegmentNo) {
         let Some(before) = self.state.segments.remove(&segment) else {
             return;
         };
@@ -279,6 +281,12 @@ impl Edit<'_> {
                 self.stream
             ));
         }
+        if end < self.state.archived {
+            return invalid(format!(
+                "stream {} can't end at {end}: it is archived up to {}",
+                self.stream, self.state.archived
+            ));
+        }
         if incarnation <= self.state.incarnation {
             return invalid(format!(
                 "incarnation {incarnation} of stream {} does not follow {}",
@@ -338,48 +346,5 @@ impl Edit<'_> {
             SegmentStatus::Sealed(_) => self.change_copies(segment, change),
             _ => self.refuse(segment, "is not sealed"),
         }
-    }
-
-    pub(super) fn drop_cold(self, segment: SegmentNo) -> Result<()> {
-        let trimmed = self.is_trimmed(segment)?;
-        self.change_sealed(segment, |copies| {
-            let local = copies.hot || copies.warm.is_some();
-            match &mut copies.cold {
-                Some(cold) if !cold.dropped && (trimmed || local) => {
-                    cold.dropped = true;
-                    Ok(())
-                }
-                Some(cold) if cold.dropped => Err("has an object that is dropped already"),
-                Some(_) => Err("has no other copy"),
-                // An upload that is given up: its parts are in the store and must be deleted too.
-                None if copies.upload.is_some() => Ok(()),
-                None => Err("has no object"),
-            }
-        })
-    }
-
-    pub(super) fn delete_cold(mut self, segment: SegmentNo) -> Result<()> {
-        let trimmed = self.is_trimmed(segment)?;
-        let mut after = self.known(segment)?.clone();
-        let copies = &mut after.residency;
-        let dropped = match &copies.cold {
-            Some(cold) => cold.dropped,
-            None => copies.upload.is_some(),
-        };
-        if !dropped {
-            return self.refuse(segment, "has no object that is dropped");
-        }
-        (copies.cold, copies.upload) = (None, None);
-        if trimmed {
-            self.take_segment(segment);
-        } else {
-            self.put_segment(segment, after);
-        }
-        Ok(())
-    }
-
-    fn is_trimmed(&self, segment: SegmentNo) -> Result<bool> {
-        let range = self.known(segment)?.status.range();
-        Ok(range.is_some_and(|(_, end)| end <= self.state.start))
     }
 }

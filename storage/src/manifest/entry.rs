@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     crc::crc64,
-    ids::{Epoch, Incarnation, Offset, SegmentNo, StreamId},
+    ids::{Epoch, Incarnation, Offset, OwnerId, SegmentNo, StreamId},
 };
 
 /// Bytes before an entry's body.
@@ -199,7 +199,7 @@ entries! {
         /// The checksum of the compressed file.
         crc: u64,
     }
-    /// An upload in parts is about to begin; it must be finished or aborted some day.
+    /// An upload is about to begin; its object must be there or removed some day.
     11 UploadStarted {
         /// The stream.
         stream: StreamId,
@@ -207,7 +207,7 @@ entries! {
         segment: SegmentNo,
         /// The object's key.
         key: String,
-        /// The store's name for the upload.
+        /// What tells this upload from another one of the same key.
         upload_id: String,
     }
     /// An object holds a verified copy of a sealed segment.
@@ -309,6 +309,20 @@ entries! {
         stream: StreamId,
         /// The segment.
         segment: SegmentNo,
+    }
+    /// This directory is about to claim Tier 2: what it finds there of this owner is its own.
+    24 ColdClaim {
+        /// The number of the catalog object that will be the claim; not below one before.
+        number: u64,
+        /// The owner.
+        owner: OwnerId,
+    }
+    /// A published catalog object names every segment of the stream that ends here or before.
+    25 Archived {
+        /// The stream.
+        stream: StreamId,
+        /// The offset behind the last of them.
+        end: Offset,
     }
 }
 

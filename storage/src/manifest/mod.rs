@@ -15,6 +15,7 @@
 //! never written or synced again: the next one begins with a snapshot.
 
 mod apply;
+mod archive;
 pub mod chunk;
 pub mod commit;
 pub mod current;
@@ -43,8 +44,8 @@ pub use log::ManifestLog;
 pub use replay::{ReplayReport, Replayed, replay};
 pub use reserve::ensure_reserve;
 pub use state::{
-    ColdCopy, ManifestState, MarkState, Residency, SealedFacts, SegmentState, SegmentStatus,
-    StreamState, UploadState, WarmCopy,
+    ClaimState, ColdCopy, ManifestState, MarkState, Residency, SealedFacts, SegmentState,
+    SegmentStatus, StreamState, UploadState, WarmCopy,
 };
 
 /// How manifest files are laid out.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Seq, apply::Undo, entry::Entry, wire::Reader, wire::Wire, wire::wire_struct};
 use crate::{
     error::Result,
-    ids::{Epoch, Incarnation, LogId, Offset, SegmentNo, StreamId},
+    ids::{Epoch, Incarnation, LogId, Offset, OwnerId, SegmentNo, StreamId},
 };
 
 /// The sum of a manifest's entries.
@@ -23,8 +23,11 @@ pub struct ManifestState {
     /// The sequence of the last entry that is part of this. A snapshot takes no sequences: it has
     /// the one at which it was taken.
     pub seq: Seq,
-    /// The number of the last manifest object in Tier 2.
+    /// The number of the last catalog object in Tier 2 that is this directory's own.
     pub published: Option<u64>,
+    /// The owners that this directory was, or tried to be: the one that made the latest claim known, and
+    /// those of which it is not known whether theirs came to be.
+    pub claims: Vec<ClaimState>,
     /// The streams.
     pub streams: BTreeMap<StreamId, StreamState>,
     #[serde(skip)]
@@ -58,8 +61,19 @@ pub struct StreamState {
     pub incarnation: Incarnation,
     /// Its latest mark; a truncation takes it away.
     pub mark: Option<MarkState>,
+    /// A published catalog object names every segment that ends here or before.
+    pub archived: Offset,
     /// Its segments.
     pub segments: BTreeMap<SegmentNo, SegmentState>,
+}
+
+/// An owner of Tier 2 that this directory was, or tried to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ClaimState {
+    /// The number of its claim.
+    pub number: u64,
+    /// It.
+    pub owner: OwnerId,
 }
 
 /// How far a stream was durable when somebody last said so.
@@ -199,12 +213,12 @@ pub struct WarmCopy {
 
 wire_struct!(WarmCopy { file_len, crc });
 
-/// An upload in parts.
+/// An upload that was begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UploadState {
     /// The object's key.
     pub key: String,
-    /// The store's name for the upload.
+    /// What tells it from another one of the same key.
     pub upload_id: String,
 }
 
@@ -333,6 +347,7 @@ impl StreamState {
             next_segment: SegmentNo::ZERO,
             incarnation: Incarnation::ZERO,
             mark: None,
+            archived: Offset::ZERO,
             segments: BTreeMap::new(),
         }
     }
@@ -359,6 +374,7 @@ impl ManifestState {
             epoch: Epoch::ZERO,
             seq: Seq::ZERO,
             published: None,
+            claims: Vec::new(),
             streams: BTreeMap::new(),
             names: BTreeMap::new(),
             pending: None,
@@ -389,6 +405,8 @@ impl ManifestState {
             segments: segments as u64,
         };
         let published = self.published.map(|number| Entry::Published { number });
+        let claims = self.claims.iter();
+        let claims = claims.map(|&ClaimState { number, owner }| Entry::ColdClaim { number, owner });
         let streams = self.streams.iter().flat_map(|(&stream, state)| {
             let segments =
                 state
@@ -399,10 +417,15 @@ impl ManifestState {
                         segment,
                         state: state.clone(),
                     });
-            std::iter::once(state.snapshot_entry(stream)).chain(segments)
+            let end = state.archived;
+            let archived = (end > Offset::ZERO).then_some(Entry::Archived { stream, end });
+            std::iter::once(state.snapshot_entry(stream))
+                .chain(segments)
+                .chain(archived)
         });
         std::iter::once(begin)
             .chain(published)
+            .chain(claims)
             .chain(streams)
             .chain(std::iter::once(Entry::SnapshotEnd {}))
     }

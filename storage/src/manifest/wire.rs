@@ -9,7 +9,7 @@
 //! A value has one spelling only: a flag of 2 or a text over [`TEXT_MAX`] is refused, so that what
 //! was read and written again is the same bytes.
 
-use crate::ids::{Epoch, Incarnation, LogId, Offset, SegmentNo, StreamId};
+use crate::ids::{Epoch, Incarnation, LogId, Offset, OwnerId, SegmentNo, StreamId};
 
 /// The longest text in an entry, in bytes. Three of them fit the smallest chunk.
 pub const TEXT_MAX: usize = 4096;
@@ -93,7 +93,7 @@ macro_rules! identities {
     )*};
 }
 
-identities!(LogId, StreamId);
+identities!(LogId, StreamId, OwnerId);
 
 impl Wire for bool {
     fn put(&self, out: &mut Vec<u8>) {

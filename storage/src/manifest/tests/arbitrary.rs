@@ -3,7 +3,7 @@
 use proptest::{collection::vec, option, prelude::*};
 
 use crate::{
-    ids::{Epoch, Incarnation, LogId, Offset, SegmentNo, StreamId},
+    ids::{Epoch, Incarnation, LogId, Offset, OwnerId, SegmentNo, StreamId},
     manifest::{
         ColdCopy, Entry, ManifestState, MarkState, Residency, SealedFacts, SegmentState,
         SegmentStatus, UploadState, WarmCopy,
@@ -122,6 +122,11 @@ fn about_streams() -> impl Strategy<Value = Entry> {
             clean: mark.clean,
         }),
         any::<u64>().prop_map(|number| Entry::Published { number }),
+        any::<(u64, [u8; 16])>().prop_map(|(number, owner)| Entry::ColdClaim {
+            number,
+            owner: OwnerId::from_bytes(owner),
+        }),
+        (stream(), offset()).prop_map(|(stream, end)| Entry::Archived { stream, end }),
     ]
 }
 
@@ -286,7 +291,7 @@ pub(super) fn entry_for(state: &ManifestState, (kind, who, which, n): Step) -> E
     };
     let (base, end) = (known.next, known.next.plus(n % 50));
     let incarnation = Incarnation(known.incarnation.0 + n % 2);
-    match kind % 20 {
+    match kind % 24 {
         0..5 => Entry::SegmentCreated {
             stream,
             segment: SegmentNo(known.next_segment.0 + n % 2),
@@ -321,7 +326,22 @@ pub(super) fn entry_for(state: &ManifestState, (kind, who, which, n): Step) -> E
             clean: n % 2 == 0,
         },
         12 => Entry::Removed { stream, segment },
-        13..19 => copies_entry(stream, segment, kind % 20, n),
+        13..19 => copies_entry(stream, segment, kind % 24, n),
+        19..21 => Entry::Archived {
+            stream,
+            end: known
+                .segments
+                .get(&segment)
+                .and_then(|state| state.status.range())
+                .map_or(end, |range| range.1),
+        },
+        21 => Entry::Published {
+            number: state.published.unwrap_or(0) + n % 3,
+        },
+        22 => Entry::ColdClaim {
+            number: state.published.unwrap_or(0) + n % 3,
+            owner: OwnerId::from_bytes([kind; 16]),
+        },
         _ => Entry::Epoch {
             epoch: Epoch(state.epoch.0 + n % 2),
             opened_ns: n,

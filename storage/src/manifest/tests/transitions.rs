@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::arbitrary::{LOG, entry, entry_for, sealed, state_after, steps, stream_id};
 use crate::{
     error::StorageError,
-    ids::{Epoch, Incarnation, Offset, SegmentNo, StreamId},
+    ids::{Epoch, Incarnation, Offset, OwnerId, SegmentNo, StreamId},
     manifest::{Entry, ManifestState, SealedFacts, SegmentStatus},
 };
 
@@ -52,6 +52,13 @@ fn truncated(end: u64, incarnation: u64) -> Entry {
         stream: S,
         end: Offset(end),
         incarnation: Incarnation(incarnation),
+    }
+}
+
+fn archived(end: u64) -> Entry {
+    Entry::Archived {
+        stream: S,
+        end: Offset(end),
     }
 }
 
@@ -222,6 +229,8 @@ fn an_object_is_known_until_it_is_deleted() {
     state.apply(&uploaded).unwrap();
     refused(&mut state, &uploaded);
     refused(&mut state, &cold_deleted);
+    refused(&mut state, &hot_dropped);
+    state.apply(&archived(10)).unwrap();
     state.apply(&hot_dropped).unwrap();
     refused(&mut state, &cold_dropped);
     state.apply(&trimmed(10)).unwrap();
@@ -230,6 +239,60 @@ fn an_object_is_known_until_it_is_deleted() {
     state.apply(&cold_dropped).unwrap();
     state.apply(&cold_deleted).unwrap();
     assert_eq!(numbers(&state), [1]);
+}
+
+/// An object that no published catalog names is found by nobody once the machine is lost.
+#[test]
+fn a_stream_is_archived_without_a_hole_and_only_as_far_as_its_objects_reach() {
+    let uploaded = |no| Entry::Uploaded {
+        stream: S,
+        segment: SegmentNo(no),
+        key: format!("k{no}"),
+        len: 1,
+        crc: 2,
+    };
+    let mut state = filled(3);
+    state.apply(&uploaded(0)).unwrap();
+    state.apply(&uploaded(2)).unwrap();
+    for end in [0, 5, 20, 30, 40] {
+        refused(&mut state, &archived(end));
+    }
+    state.apply(&archived(10)).unwrap();
+    refused(&mut state, &archived(10));
+    refused(&mut state, &truncated(9, 2));
+    state.apply(&uploaded(1)).unwrap();
+    state.apply(&archived(30)).unwrap();
+    let snapshot = state.snapshot();
+    let mut again = ManifestState::new(LOG);
+    again.apply_all(&snapshot).unwrap();
+    assert_eq!(again.streams[&S].archived, Offset(30));
+}
+
+#[test]
+fn claims_are_kept_until_a_later_one_is_known_to_be_there() {
+    let owner = |n: u8| OwnerId::from_bytes([n; 16]);
+    let claim = |number, n| Entry::ColdClaim {
+        number,
+        owner: owner(n),
+    };
+    let published = |number| Entry::Published { number };
+    let mut state = filled(1);
+    state.apply(&claim(1, 1)).unwrap();
+    state.apply(&claim(1, 2)).unwrap();
+    let owners =
+        |state: &ManifestState| -> Vec<_> { state.claims.iter().map(|c| c.owner).collect() };
+    // The first one was there, so that the second one went on.
+    state.apply(&claim(2, 2)).unwrap();
+    refused(&mut state, &claim(1, 3));
+    assert_eq!(owners(&state), [owner(1), owner(2), owner(2)]);
+    state.apply(&published(2)).unwrap();
+    assert_eq!(owners(&state), [owner(2)]);
+    state.apply(&published(9)).unwrap();
+    state.apply(&claim(10, 3)).unwrap();
+    assert_eq!(owners(&state), [owner(2), owner(3)], "either may be there");
+    let mut again = ManifestState::new(LOG);
+    again.apply_all(&state.snapshot()).unwrap();
+    assert_eq!((again.published, &again.claims), (Some(9), &state.claims));
 }
 
 #[test]
