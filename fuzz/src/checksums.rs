@@ -1,6 +1,7 @@
 //! Makes the checksums in a mutated file right, so that what lies behind them is reached.
 
 use crate::storage::{
+    catalog::CATALOG_HEAD,
     crc::crc64,
     manifest::{
         chunk::{CHUNK_HEADER, CHUNK_TRAILER, FILE_HEADER, FIRST_CHUNK, is_chunk_size},
@@ -32,6 +33,16 @@ pub fn head(bytes: &mut [u8]) {
     if bytes.len() >= FILE_HEADER {
         let crc = crc64(&[&bytes[..FILE_HEADER - 8]]);
         put(bytes, FILE_HEADER - 8, crc);
+    }
+}
+
+/// An object of the catalog: the length and the checksum of its body, then the header.
+pub fn catalog(bytes: &mut [u8]) {
+    if bytes.len() >= CATALOG_HEAD {
+        let (len, crc) = (bytes.len() - CATALOG_HEAD, crc64(&[&bytes[CATALOG_HEAD..]]));
+        put(bytes, 96, len as u64);
+        put(bytes, 104, crc);
+        head(bytes);
     }
 }
 

@@ -5,6 +5,7 @@
 //! says, among other things, whether the checksums are made right before the bytes are read: with
 //! it the code behind them is reached, without it the checks themselves.
 
+pub mod catalog;
 pub mod checksums;
 pub mod disk;
 pub mod frame;
@@ -30,7 +31,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target {
         name: "frame",
         run: frame::run,
@@ -55,6 +56,11 @@ pub const TARGETS: [Target; 7] = [
         name: "pointers",
         run: pointers::run,
         seeds: seeds::pointers,
+    },
+    Target {
+        name: "catalog",
+        run: catalog::run,
+        seeds: seeds::catalog,
     },
     Target {
         name: "settings",

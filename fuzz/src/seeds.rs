@@ -254,6 +254,14 @@ pub fn pointers() -> Vec<Vec<u8>> {
     ]
 }
 
+/// Objects of the catalog: the golden ones.
+pub fn catalog() -> Vec<Vec<u8>> {
+    ["claim", "publication", "tombstone"]
+        .iter()
+        .map(|kind| with_mode(1, &golden(&format!("catalog-v1-{kind}.tlc"))))
+        .collect()
+}
+
 /// Settings of every sort.
 pub fn settings() -> Vec<Vec<u8>> {
     let lines = tierlog::Settings::keys().iter();

@@ -1,5 +1,21 @@
 //! What stands in Tier 2: the keys of objects, and the catalog that names them.
+//!
+//! ```text
+//!   catalog/1.tlc  claim        whole ┐
+//!   catalog/2.tlc  publication  changes ├── applied in order ──▶ Catalog ──▶ the manifest of a restored log
+//!   catalog/3.tlc  publication  changes ┘
+//! ```
 
 mod keys;
+mod local;
+mod object;
+mod state;
+#[cfg(test)]
+mod tests;
 
 pub use keys::{CATALOG_FOLDER, SegmentKey, catalog_key, catalog_number};
+pub use object::{
+    Body, CATALOG_HEAD, CATALOG_MAX, CATALOG_VERSION, CatalogFault, CatalogHead, CatalogKind,
+    CatalogObject,
+};
+pub use state::{ArchivedSegment, ArchivedStream, Catalog, Change, Refused};

@@ -361,7 +361,7 @@ pub(super) fn invalid<T>(what: String) -> Result<T> {
 
 /// Names are for people and for commands: they hold nothing that a terminal or a line of output
 /// would trip over.
-fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str) -> Result<()> {
     if name.is_empty() || name.len() > NAME_MAX {
         return invalid(format!(
             "a stream's name has 1 to {NAME_MAX} bytes, not {}",

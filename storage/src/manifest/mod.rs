@@ -37,6 +37,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use apply::NAME_MAX;
+pub(crate) use apply::check_name;
 pub use current::Current;
 pub use entry::Entry;
 pub use inspect::{InspectedChunk, InspectedFile, Inspection, inspect, visit_entries};

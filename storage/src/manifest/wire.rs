@@ -1,4 +1,4 @@
-//! How the fields of entries stand in bytes: fixed little-endian numbers, no padding.
+//! How the fields of entries, and of catalogs, stand in bytes: fixed little-endian numbers, no padding.
 //!
 //! ```text
 //!   u16 u32 u64   2, 4, 8 bytes           bool, flag   1 byte, 0 or 1
@@ -16,34 +16,34 @@ pub const TEXT_MAX: usize = 4096;
 
 /// What is left of some bytes. Takes nothing that is not there.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    pub(super) fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {
+    pub(crate) fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(len)?;
         self.rest = rest;
         Some(taken)
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (taken, rest) = self.rest.split_first_chunk()?;
         self.rest = rest;
         Some(*taken)
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 }
 
 /// A value that has a place in an entry's body.
-pub(super) trait Wire: Sized {
+pub(crate) trait Wire: Sized {
     /// Appends the value.
     fn put(&self, out: &mut Vec<u8>);
     /// Takes the value, or `None` where the bytes are too few or are no such value.
@@ -171,7 +171,7 @@ macro_rules! wire_struct {
     };
 }
 
-pub(super) use wire_struct;
+pub(crate) use wire_struct;
 
 #[cfg(test)]
 mod tests {
