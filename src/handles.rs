@@ -5,11 +5,13 @@ use std::{sync::Arc, time::Duration};
 use tierlog_actors::{
     Error,
     clock::SystemClock,
-    exec::ThreadPool,
+    cold::StoreThreads,
+    exec::{Executor, ThreadPool},
     fault::Faults,
     options::{self, Options},
     supervisor::Injected,
 };
+use tierlog_cold::{place, store::Store};
 use tierlog_storage::disk::RealDisk;
 
 use crate::settings::{FlushPolicy, ReadMode, Settings};
@@ -27,6 +29,13 @@ pub(crate) fn options(settings: &Settings) -> Result<Options, Error> {
         data: settings.data.clone(),
         hot_budget: settings.hot_budget.map(crate::Size::bytes),
         warm_budget: settings.warm_budget.map(crate::Size::bytes),
+        upload_workers: settings.upload_workers,
+        archive_after: settings.archive_after,
+        retain_age: settings.retain_age,
+        retain_bytes: settings.retain_bytes.map(crate::Size::bytes),
+        reader_lease: settings.reader_lease,
+        cold_unfenced: settings.cold_unfenced,
+        cold_wait: settings.cold_wait,
         compression_level: i32::try_from(settings.compression_level).unwrap_or(i32::MAX),
         compression_workers: settings.compression_workers,
         segment_size: settings.segment_size.bytes(),
@@ -65,29 +74,52 @@ pub(crate) fn options(settings: &Settings) -> Result<Options, Error> {
 }
 
 /// The real disk, clock and threads.
-pub(crate) fn real(options: &Options) -> Result<Injected, Error> {
+pub(crate) fn real(settings: &Settings, options: &Options) -> Result<Injected, Error> {
+    let executor = threads(options)?;
     Ok(Injected {
         disk: Arc::new(RealDisk),
         clock: Arc::new(SystemClock),
-        executor: threads(options)?,
+        store: store(settings, &executor)?,
+        executor,
         faults: Faults::default(),
     })
 }
 
-/// Threads for blocking work.
+/// Tier 2, if the settings name one. Nothing is asked of it yet.
+pub(crate) fn store(
+    settings: &Settings,
+    executor: &Arc<ThreadPool>,
+) -> Result<Option<Arc<dyn Store>>, Error> {
+    let Some(cold) = &settings.cold else {
+        return Ok(None);
+    };
+    let threads = Arc::new(StoreThreads(Arc::clone(executor) as Arc<dyn Executor>));
+    let store = place::open(cold.place(), Arc::new(RealDisk), threads);
+    store.map(Some).map_err(|error| Error::Settings {
+        what: format!("`cold`: {error}"),
+    })
+}
+
+/// Threads for blocking work, and for Tier 2.
 fn threads(options: &Options) -> Result<Arc<ThreadPool>, Error> {
     let pool = ThreadPool::start(
         options.io_threads,
         options.compression_workers,
         queue(options),
     );
-    started(options, pool)
+    started(
+        options,
+        pool.and_then(|pool| pool.and_fetch(queue(options))),
+    )
 }
 
 /// Threads for those who only read.
 pub(crate) fn threads_for_reading(options: &Options) -> Result<Arc<ThreadPool>, Error> {
     let pool = ThreadPool::start_for_reading(options.io_threads, queue(options));
-    started(options, pool)
+    started(
+        options,
+        pool.and_then(|pool| pool.and_fetch(queue(options))),
+    )
 }
 
 /// How many jobs may wait. Each stream has at most a write, a seal and a flush under way, and readers

@@ -55,7 +55,7 @@ pub struct SegmentInfo {
     pub last_use: u64,
     /// Its file: the one that it is read from.
     pub path: PathBuf,
-    /// Its object, in Tier 2. There is none in this version.
+    /// Its object in Tier 2, below the prefix of the log, if there is one.
     pub object_key: Option<String>,
 }
 
@@ -74,7 +74,11 @@ pub(crate) fn segment(layout: &Layout, stream: StreamId, segment: &Segment) -> S
     SegmentInfo {
         segment: segment.no,
         state,
-        tier: u8::from(!segment.copies.hot),
+        tier: match (segment.copies.hot, segment.copies.is_remote()) {
+            (true, _) => 0,
+            (false, false) => 1,
+            (false, true) => 2,
+        },
         base: segment.base,
         end: segment.end(),
         bytes: end_byte.saturating_sub(tierlog_storage::segment::HEADER_LEN),
@@ -87,7 +91,7 @@ pub(crate) fn segment(layout: &Layout, stream: StreamId, segment: &Segment) -> S
             true => layout.segment(stream, segment.no),
             false => layout.warm(stream, segment.no),
         },
-        object_key: None,
+        object_key: segment.object(stream).map(|(key, _)| key.to_string()),
     }
 }
 
@@ -133,7 +137,7 @@ pub(crate) fn known(known: &KnownStream) -> StreamInfo {
         watermarks: Watermarks {
             start: state.start,
             durable: state.next,
-            archived: state.start,
+            archived: state.start.max(state.archived),
             written: state.next,
             next: state.next,
             incarnation: state.incarnation,

@@ -57,6 +57,7 @@ mod info;
 mod log;
 mod read_only;
 mod reader;
+mod retention;
 mod settings;
 mod stream;
 mod supervisor;
@@ -65,8 +66,9 @@ mod verify;
 pub use tierlog_actors::{
     Error, ErrorKind, Kind,
     context::Totals as Counters,
-    protocol::supervisor::{Health, LogState, Restart, ShutdownReport},
+    protocol::supervisor::{ClaimHealth, ColdHealth, Health, LogState, Restart, ShutdownReport},
     read::{From, Reader, TryNext, TryRead},
+    restore::Restored,
     stream::{
         marks::Level,
         shared::Watermarks,
@@ -76,6 +78,7 @@ pub use tierlog_actors::{
 pub use tierlog_storage::{
     Damage, Epoch, Incarnation, LogId, Offset, SegmentNo, StorageError, StreamId,
     manifest::{InspectedChunk, InspectedFile, Inspection as ManifestInspection},
+    names::is_plain,
     recovery::{RecoveryReport, StreamReport},
     segment::{NewRecord, Record},
 };
@@ -85,7 +88,8 @@ pub use info::{SegmentInfo, StreamInfo};
 pub use log::Log;
 pub use read_only::{ReadOnly, ReadStream};
 pub use reader::ReaderBuilder;
-pub use settings::{FlushPolicy, ReadMode, SettingKey, Settings, SettingsError, Size};
+pub use retention::{Keep, Retention};
+pub use settings::{ColdUri, FlushPolicy, ReadMode, SettingKey, Settings, SettingsError, Size};
 pub use stream::{Stream, TryAppend, TryAppendBatch};
 pub use supervisor::Supervisor;
 pub use verify::VerifyReport;
@@ -98,9 +102,10 @@ pub mod testing {
     pub use tierlog_actors::{
         clock::{Clock, SystemClock},
         exec::{Executor, Job, ThreadPool, Work},
-        fault::{Action, Faults, MOVE_POINTS, POINTS},
+        fault::{Action, COLD_POINTS, Faults, MOVE_POINTS, POINTS},
         supervisor::Injected,
     };
+    pub use tierlog_cold as cold;
     pub use tierlog_storage as storage;
 }
 

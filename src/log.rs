@@ -24,7 +24,8 @@ impl Log {
     /// returns. Opening it twice gives two handles to the same stream.
     ///
     /// # Errors
-    /// `StreamName`: a name is 1 to 255 bytes of UTF-8 without control characters.
+    /// `StreamName`: a name is 1 to 255 bytes of UTF-8 without control characters, and that of a new
+    /// stream is [plain](crate::is_plain).
     /// `TooManyStreams`, or `Closed`.
     pub async fn stream(&self, name: &str) -> Result<Stream, Error> {
         self.open(name, true).await

@@ -4,12 +4,14 @@ use std::{path::Path, sync::Arc};
 
 use tierlog_actors::{
     Error,
+    cold::{self, Remote},
     exec::Executor,
     options::Options,
     place,
     read::{Attached, From, ReadLimits},
     stream::shared::{StreamShared, Watermarks},
 };
+use tierlog_cold::store::Store;
 use tierlog_storage::{
     StreamId,
     disk::{Disk, RealDisk},
@@ -61,7 +63,7 @@ pub struct ReadOnly {
 pub struct ReadStream {
     attached: Arc<Attached>,
     layout: Layout,
-    shared: Arc<StreamShared>,
+    pub(crate) shared: Arc<StreamShared>,
 }
 
 impl ReadOnly {
@@ -73,14 +75,16 @@ impl ReadOnly {
         Self::attach_with(Settings::new(path.as_ref())).await
     }
 
-    /// [`attach`](Self::attach) with settings: `data`, `read`, `read_cache` and `io_threads` count.
+    /// [`attach`](Self::attach) with settings: `data`, `cold`, `read`, `read_cache` and `io_threads`
+    /// count.
     ///
     /// # Errors
     /// As [`attach`](Self::attach).
     pub async fn attach_with(settings: Settings) -> Result<Self, Error> {
         let options = handles::options(&settings)?;
         let executor = handles::threads_for_reading(&options)?;
-        Self::attach_on(&options, Arc::new(RealDisk), executor).await
+        let store = handles::store(&settings, &executor)?;
+        Self::attach_on(&options, Arc::new(RealDisk), executor, store).await
     }
 
     /// [`attach_with`](Self::attach_with) on another disk.
@@ -94,13 +98,20 @@ impl ReadOnly {
         injected: tierlog_actors::supervisor::Injected,
     ) -> Result<Self, Error> {
         let options = handles::options(&settings)?;
-        Self::attach_on(&options, injected.disk, injected.executor).await
+        let tierlog_actors::supervisor::Injected {
+            disk,
+            executor,
+            store,
+            ..
+        } = injected;
+        Self::attach_on(&options, disk, executor, store).await
     }
 
     async fn attach_on(
         options: &Options,
         disk: Arc<dyn Disk>,
         executor: Arc<dyn Executor>,
+        store: Option<Arc<dyn Store>>,
     ) -> Result<Self, Error> {
         let data = place::resolve(&disk, &executor, options.data.clone()).await?;
         let layout = Layout::new(data);
@@ -110,6 +121,11 @@ impl ReadOnly {
             ..ReadLimits::default()
         };
         let attached = Attached::open(disk, layout.clone(), executor, &limits).await?;
+        if let Some(store) = store {
+            // Read, and neither claimed nor written.
+            let remote = Remote::new(cold::client(store));
+            attached.context().reads_through(remote);
+        }
         Ok(Self {
             attached: Arc::new(attached),
             layout,

@@ -26,7 +26,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Stream {
     shared: Arc<StreamShared>,
-    log: Arc<LogShared>,
+    pub(crate) log: Arc<LogShared>,
 }
 
 /// Why [`Stream::try_append`] did not accept a record. It comes back, and nothing happened.
@@ -128,15 +128,16 @@ impl Stream {
     /// [`append`](Self::append), waiting for another level.
     ///
     /// # Errors
-    /// As [`append`](Self::append). `Archived` is refused before anything is appended, since this
-    /// version has no Tier 2.
+    /// As [`append`](Self::append). `Archived` is refused before anything is appended where the log has
+    /// no Tier 2 that outlives it; an error of an append that waits for it may be about a record that is
+    /// durable, and not archived yet.
     pub async fn append_at(
         &self,
         record: impl Into<NewRecord>,
         level: Level,
     ) -> Result<Ack, AppendError> {
         let mut record = record.into();
-        if level == Level::Archived {
+        if level == Level::Archived && self.shared.life().marks.archive().is_none() {
             return Err(AppendError {
                 error: no_archive(),
                 records: vec![record],
@@ -487,7 +488,7 @@ const PER_RECORD: usize = 128;
 
 fn no_archive() -> Error {
     Error::Unsupported {
-        what: "there is no Tier 2 in this version, so nothing is archived".into(),
+        what: "the log has no Tier 2 that outlives it, so nothing is archived; set `cold`".into(),
     }
 }
 

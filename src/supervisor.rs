@@ -6,6 +6,7 @@ use tierlog_actors::{
     Error,
     context::Totals,
     protocol::supervisor::{Health, ShutdownReport},
+    restore::{Restored, restore},
     supervisor::{Injected, SupervisorHandle, start},
 };
 use tierlog_storage::recovery::RecoveryReport;
@@ -38,7 +39,7 @@ impl Supervisor {
     /// Outside a Tokio runtime.
     pub async fn open(settings: Settings) -> Result<Self, Error> {
         let options = handles::options(&settings)?;
-        let injected = handles::real(&options)?;
+        let injected = handles::real(&settings, &options)?;
         let handle = start(options, injected).await?;
         Ok(Self {
             handle,
@@ -58,6 +59,36 @@ impl Supervisor {
             handle,
             closed: false,
         })
+    }
+
+    /// Makes a log of what its Tier 2 holds (`settings.cold`), in a directory that is missing or empty
+    /// (`settings.data`). Every archived record is there when this returns: the segments are in Tier 2 and
+    /// come here as they are read. `progress` is told how many objects were looked at, of how many.
+    ///
+    /// Whoever opens the log takes Tier 2 over from the owner that it had: that one is fenced. Had it
+    /// published anything between the restore and the open, the open is refused with `Fenced`, and the log
+    /// has to be restored again.
+    ///
+    /// # Errors
+    /// `Settings` when they can't work, or name no Tier 2; `Tier2` when there is no log, or an
+    /// object of it is missing; `Unavailable` when the store does not answer; `Storage` when the directory
+    /// holds anything, or can't be written. Nothing counts as a log then.
+    pub async fn restore(
+        settings: Settings,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<Restored, Error> {
+        let options = handles::options(&settings)?;
+        let injected = handles::real(&settings, &options)?;
+        restore(options, injected, progress).await
+    }
+
+    /// [`restore`](Self::restore) with another disk, clock, executor or store.
+    ///
+    /// # Errors
+    /// As [`restore`](Self::restore).
+    #[doc(hidden)]
+    pub async fn restore_with(settings: Settings, injected: Injected) -> Result<Restored, Error> {
+        restore(handles::options(&settings)?, injected, |_, _| ()).await
     }
 
     /// The handle to streams. Cheap to clone, and of use only while this log is open.

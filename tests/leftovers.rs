@@ -60,6 +60,7 @@ fn injected(disk: &SimDisk, faults: &Faults) -> Injected {
         clock: Arc::new(SystemClock),
         executor: Arc::new(ThreadPool::start(2, 1, 256).expect("threads")),
         faults: faults.clone(),
+        store: None,
     }
 }
 

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use crate::{
     clock::Clock,
+    cold::ColdLink,
     compressor::CompressorHandle,
     coordinator::CoordinatorHandle,
     error::Error,
@@ -32,6 +33,7 @@ use crate::{
     options::Options,
     read::ReadContext,
     stream::{budget::Budget, tail::TailBudget},
+    uploader::{Claimant, UploaderHandle},
 };
 
 /// What lives as long as the log is open.
@@ -53,6 +55,8 @@ pub struct LogContext {
     pub counters: Counters,
     /// What is measured.
     pub meters: Meters,
+    /// Its Tier 2, if it has one.
+    pub cold: Option<Arc<ColdLink>>,
     /// What readers share.
     pub readers: Arc<ReadContext>,
     /// What accepted records of all streams hold.
@@ -81,14 +85,26 @@ pub struct Generation {
     pub running: Running,
     /// Those of the compressor, which is replaced alone.
     pub compressing: Running,
+    /// Those of the uploader, which is replaced alone as well.
+    pub transferring: Running,
     /// Syncs.
     pub flusher: FlusherHandle,
     /// Compresses segments.
     pub compressor: CompressorHandle,
+    /// Uploads them, if there is a Tier 2, and how it claims that.
+    pub uploader: Option<(UploaderHandle, Claimant)>,
     /// Admits and rolls over segments.
     pub coordinator: CoordinatorHandle,
     /// Makes entries durable.
     pub manifest: ManifestHandle,
+}
+
+impl Generation {
+    /// The jobs of all actors that serve all streams.
+    pub fn jobs(&self) -> [Running; 3] {
+        let jobs = [&self.running, &self.compressing, &self.transferring];
+        jobs.map(Clone::clone)
+    }
 }
 
 impl LogContext {

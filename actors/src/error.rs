@@ -54,7 +54,8 @@ pub enum Error {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// A stream's name is empty, longer than 255 bytes, or has a control character.
+    /// A stream's name is empty, longer than 255 bytes, or has a control character; or that of a new
+    /// one has something else that is not [plain](tierlog_storage::names::is_plain).
     #[error("not a stream name: {what}")]
     StreamName {
         /// What is wrong with it.
@@ -147,6 +148,27 @@ pub enum Error {
         /// What went wrong.
         why: Arc<str>,
     },
+    /// Somebody else has claimed the log's Tier 2 since, so that what is appended here would never be
+    /// part of its history.
+    #[error("fenced: {what}")]
+    Fenced {
+        /// Who, as far as it is known.
+        what: Arc<str>,
+    },
+    /// What is in Tier 2 is not what this log, or whoever asked, expects there.
+    #[error("Tier 2: {what}")]
+    Tier2 {
+        /// What is wrong, with the place.
+        what: Arc<str>,
+    },
+    /// What is archived is not taken back.
+    #[error("can't truncate to {asked}: the stream is archived up to {archived}")]
+    Archived {
+        /// The end that was asked for.
+        asked: Offset,
+        /// The lowest one that can be had.
+        archived: Offset,
+    },
     /// The log was shut down, or its supervisor was dropped.
     #[error("the log is closed")]
     Closed,
@@ -180,6 +202,9 @@ impl Error {
             | Self::UnknownStream { .. }
             | Self::TooManyStreams { .. }
             | Self::Settings { .. }
+            | Self::Fenced { .. }
+            | Self::Archived { .. }
+            | Self::Tier2 { .. }
             | Self::Unsupported { .. } => ErrorKind::FixInput,
             Self::Io { source, .. } => kind_of(source),
             Self::Conflict { .. } | Self::Trimmed { .. } | Self::Truncated { .. } => {
@@ -208,6 +233,11 @@ impl Error {
         }
         match self {
             Self::StorageFull => "free disk space or trim, then try again",
+            Self::Fenced { .. } => {
+                "its owner now is elsewhere: go on there, or restore into a new directory to take it over"
+            }
+            Self::Tier2 { .. } => "check what `cold` says, and what is there",
+            Self::Archived { .. } => "cut no further back than that",
             Self::Storage(error) => storage_advice(error),
             _ => match self.kind() {
                 ErrorKind::Retry => "try again",

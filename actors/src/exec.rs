@@ -32,6 +32,10 @@ pub enum Work {
     Read,
     /// Compression and what undoes it: long work that nobody waits for.
     Compress,
+    /// Waiting for bytes out of Tier 2.
+    Fetch,
+    /// The calls of a Tier 2 that is a folder. Apart from those who wait for them.
+    Store,
 }
 
 /// Runs blocking work somewhere.
@@ -43,7 +47,11 @@ pub trait Executor: Send + Sync + fmt::Debug + 'static {
     fn submit(&self, work: Work, job: Job) -> Result<(), Job>;
 }
 
-/// Real threads: one pool for writes and syncs, one for reads, one for compression.
+/// Threads that wait for Tier 2, and as many that make the calls of one that is a folder.
+const FETCHING: usize = 4;
+
+/// Real threads: one pool for writes and syncs, one for reads, one for compression, one that waits for
+/// Tier 2.
 #[derive(Debug)]
 pub struct ThreadPool {
     /// None for those who only read.
@@ -51,6 +59,10 @@ pub struct ThreadPool {
     read: flume::Sender<Job>,
     /// None for those who only read.
     compress: Option<flume::Sender<Job>>,
+    /// None without Tier 2.
+    fetch: Option<flume::Sender<Job>>,
+    /// The same.
+    store: Option<flume::Sender<Job>>,
 }
 
 impl ThreadPool {
@@ -77,7 +89,21 @@ impl ThreadPool {
         Ok(Self {
             write: None,
             compress: None,
+            fetch: None,
+            store: None,
             read: start_threads("read", threads.min(4), queue)?,
+        })
+    }
+
+    /// Starts those that wait for Tier 2 as well.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn and_fetch(self, queue: usize) -> std::io::Result<Self> {
+        Ok(Self {
+            fetch: Some(start_threads("fetch", FETCHING, queue)?),
+            store: Some(start_threads("store", FETCHING, queue)?),
+            ..self
         })
     }
 }
@@ -106,6 +132,8 @@ impl Executor for ThreadPool {
             Work::Write => self.write.as_ref(),
             Work::Read => Some(&self.read),
             Work::Compress => self.compress.as_ref(),
+            Work::Fetch => self.fetch.as_ref(),
+            Work::Store => self.store.as_ref(),
         };
         let Some(pool) = pool else {
             return Err(job);

@@ -42,6 +42,14 @@ pub const MOVE_POINTS: &[&str] = &[
     "compressor.take",
 ];
 
+/// Those that only a log with Tier 2 comes by.
+pub const COLD_POINTS: &[&str] = &[
+    "coordinator.before_publish",
+    "coordinator.after_publish",
+    "uploader.take",
+    "uploader.publish",
+];
+
 #[cfg(not(feature = "fault-injection"))]
 mod unarmed {
     /// Nothing can be armed.
@@ -101,7 +109,7 @@ mod armed {
     impl Faults {
         /// Arms a point: it acts once, the `nth` time (from 1) that it is reached from now on.
         pub fn arm(&self, point: &'static str, action: Action, nth: u32) {
-            let all = [super::POINTS, super::MOVE_POINTS];
+            let all = [super::POINTS, super::MOVE_POINTS, super::COLD_POINTS];
             let known = all.iter().any(|points| points.contains(&point));
             assert!(known, "no such point: {point}");
             self.with(point, |at| at.armed = Some((action, nth)));

@@ -30,14 +30,21 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind that this version can raise.
-    pub const RAISED: [Self; 6] = [
+    pub const RAISED: [Self; 7] = [
         Self::Admission,
         Self::Flush,
         Self::Rollover,
         Self::Manifest,
         Self::Hydration,
+        Self::Upload,
         Self::Tail,
     ];
+
+    /// There is no room on this machine, and nobody knows for how long: what is queued is not kept
+    /// waiting for it.
+    pub const fn is_space(self) -> bool {
+        matches!(self, Self::Admission | Self::Upload)
+    }
 
     /// The name used in metrics and on the command line.
     pub const fn name(self) -> &'static str {

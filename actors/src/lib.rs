@@ -1,10 +1,12 @@
-//! Who does the work in tierlog: writer, flusher, coordinator, manifest writer, supervisor.
+//! Who does the work in tierlog: writer, flusher, coordinator, compressor, uploader, manifest writer,
+//! supervisor.
 //!
 //! Actors talk only through typed mailboxes and answer slots ([`protocol`]); what the handles of an
 //! app share with them is in [`stream`]. Nothing here touches a file: that is
 //! [`tierlog_storage`]'s, on threads of the [`exec`]utor.
 
 pub mod clock;
+pub mod cold;
 pub mod compressor;
 pub mod context;
 pub mod coordinator;
@@ -19,8 +21,10 @@ pub mod options;
 pub mod place;
 pub mod protocol;
 pub mod read;
+pub mod restore;
 pub mod stream;
 pub mod supervisor;
+pub mod uploader;
 pub mod writer;
 
 pub use error::{Error, ErrorKind};

@@ -44,6 +44,20 @@ pub struct Options {
     pub compression_level: i32,
     /// Segments compressed at once.
     pub compression_workers: usize,
+    /// Uploads and deletions at once.
+    pub upload_workers: usize,
+    /// How long after somebody began to wait for `Archived` an open segment is sealed.
+    pub archive_after: Duration,
+    /// A store is taken that does not tell who was first.
+    pub cold_unfenced: bool,
+    /// How old records get that a stream keeps, unless it says otherwise; `None` for any age.
+    pub retain_age: Option<Duration>,
+    /// Bytes of segment files that a stream keeps, unless it says otherwise; `None` for any number.
+    pub retain_bytes: Option<u64>,
+    /// How long a reader keeps what it stands on from being given up.
+    pub reader_lease: Duration,
+    /// How long opening waits for Tier 2.
+    pub cold_wait: Duration,
     /// The size of a full segment.
     pub segment_size: u64,
     /// An active segment older than this is rolled over.

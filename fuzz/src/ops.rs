@@ -142,6 +142,7 @@ impl World {
             clock: Arc::clone(&self.time) as Arc<dyn Clock>,
             executor,
             faults: Faults::default(),
+            store: None,
         }
     }
 

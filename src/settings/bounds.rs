@@ -28,6 +28,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), SettingsError> {
     sizes(settings)?;
     flush(settings)?;
     manifest(settings)?;
+    cold(settings)?;
     times(settings)?;
     counts(settings)
 }
@@ -129,18 +130,31 @@ fn manifest(s: &Settings) -> Result<(), SettingsError> {
     within("manifest_rotate", s.manifest_rotate, low, Size::gib(1))
 }
 
+fn cold(s: &Settings) -> Result<(), SettingsError> {
+    within("upload_workers", s.upload_workers, 1, 64)?;
+    if s.cold.is_some() && s.warm_budget == Some(Size::new(0)) {
+        let what =
+            "what goes to Tier 2 is compressed first; set `warm_budget` to a few segments".into();
+        return Err(wrong("warm_budget", Size::new(0), what));
+    }
+    Ok(())
+}
+
 fn times(s: &Settings) -> Result<(), SettingsError> {
     let ms = Duration::from_millis;
     within("idle_mark", s.idle_mark, ms(1), HOUR)?;
     within("stall_after", s.stall_after, ms(1), HOUR)?;
+    within("cold_wait", s.cold_wait, ms(1), HOUR)?;
+    within("archive_after", s.archive_after, ms(1), HOUR)?;
     within("restart_window", s.restart_window, ms(1), HOUR)?;
-    match s.segment_age {
-        Some(age) if age < ms(1) => {
+    within("reader_lease", s.reader_lease, Duration::ZERO, 24 * HOUR)?;
+    for (key, age) in [("segment_age", s.segment_age), ("retain_age", s.retain_age)] {
+        if let Some(age) = age.filter(|age| *age < ms(1)) {
             let what = "it must be 1ms or more, or `never`".into();
-            Err(wrong("segment_age", span::show(age), what))
+            return Err(wrong(key, span::show(age), what));
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 fn counts(s: &Settings) -> Result<(), SettingsError> {

@@ -31,14 +31,6 @@ pub enum SettingsError {
         /// The name as it was given.
         key: String,
     },
-    /// The setting belongs to a tier that this version does not have.
-    #[error("the setting `{key}` belongs to {tier}, and this version has no Tier 1 and no Tier 2")]
-    NoSuchTier {
-        /// The setting.
-        key: &'static str,
-        /// The tier it belongs to.
-        tier: &'static str,
-    },
     /// The text of a value makes no sense for its setting.
     #[error("`{key}` can't be `{value}`: {what}")]
     Value {
@@ -91,9 +83,7 @@ impl SettingsError {
         match self {
             Self::File { .. } | Self::Syntax { .. } => None,
             Self::UnknownKey { key } => Some(key),
-            Self::NoSuchTier { key, .. } | Self::Value { key, .. } | Self::Relation { key, .. } => {
-                Some(key)
-            }
+            Self::Value { key, .. } | Self::Relation { key, .. } => Some(key),
             Self::InFile { source, .. }
             | Self::AtLine { source, .. }
             | Self::InEnvironment { source, .. } => source.key(),
@@ -106,7 +96,6 @@ impl SettingsError {
             Self::File { .. } => "check the path and who may read it",
             Self::Syntax { .. } => "write one `key = \"value\"` a line",
             Self::UnknownKey { .. } => "`tierlog config` lists the settings there are",
-            Self::NoSuchTier { .. } => "leave it out",
             Self::Value { .. } | Self::Relation { .. } => "change the value",
             Self::InFile { source, .. }
             | Self::AtLine { source, .. }

@@ -46,6 +46,14 @@ table! {
     data = "./tierlog-data", "directory that holds the log";
     hot_budget = "unlimited", "disk that segments may take in all, or `unlimited`";
     warm_budget = "unlimited", "disk that compressed files may take, `unlimited`, or `0B` for none of them";
+    retain_age = "never", "a stream gives up segments when their last record is this old, or `never`";
+    retain_bytes = "unlimited", "a stream gives up its oldest segments over this size in all tiers, or `unlimited`";
+    reader_lease = "1m", "so long a reader that stops keeps what it stands on from that; `0s`: not at all";
+    cold = "none", "Tier 2: `fs:///path`, `memory://`, `s3://bucket/prefix`, `gcs://…`, `azblob://…`, or `none`";
+    cold_unfenced = "false", "`true`: take a store that does not tell who was first, at your own risk";
+    cold_wait = "10s", "how long opening waits for Tier 2; a log that had it before then goes on without";
+    archive_after = "10s", "an open segment is sealed so long after somebody began to wait for `archived`";
+    upload_workers = "2", "uploads and deletions at once";
     compression_level = "3", "level of zstd, 1 to 19";
     compression_workers = "1", "segments compressed at once";
     segment_size = "64MiB", "a segment is sealed when it has grown to this size";
@@ -71,20 +79,13 @@ table! {
     restart_window = "1m", "the time over which `restart_limit` counts";
 }
 
-/// Keys that scripts may already carry for a later version. Taking them in silence would let
-/// somebody believe that the log is archived.
-const LATER: [(&str, &str); 2] = [("cold", "Tier 2"), ("archive_after", "Tier 2")];
-
 pub(super) fn find(key: &str) -> Result<&'static Entry, SettingsError> {
     if let Some(entry) = TABLE.iter().find(|entry| entry.name == key) {
         return Ok(entry);
     }
-    match LATER.into_iter().find(|(name, _)| *name == key) {
-        Some((key, tier)) => Err(SettingsError::NoSuchTier { key, tier }),
-        None => Err(SettingsError::UnknownKey {
-            key: key.to_owned(),
-        }),
-    }
+    Err(SettingsError::UnknownKey {
+        key: key.to_owned(),
+    })
 }
 
 /// The keys that somebody may have meant, nearest first, at most three.

@@ -5,19 +5,21 @@
 //! other by [`Settings::validate`] when a log is opened.
 
 mod bounds;
+mod cold;
 mod error;
 mod keys;
 mod policy;
 mod size;
 mod source;
 mod span;
-mod text;
+pub(crate) mod text;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use cold::ColdUri;
 pub use error::SettingsError;
 pub use keys::SettingKey;
 pub use policy::{FlushPolicy, ReadMode};
@@ -51,6 +53,37 @@ pub struct Settings {
     /// Disk that compressed files may take besides; `None` is as much as there is, 0 for none of them.
     #[serde(with = "text")]
     pub warm_budget: Option<Size>,
+    /// How old records get that a stream keeps, in all tiers together; `None` is any age. Segments whose
+    /// last record is older go, but never the open one. A stream may say otherwise.
+    #[serde(with = "text")]
+    pub retain_age: Option<Duration>,
+    /// Bytes of segment files that a stream keeps, in all tiers together, as many as they have or had
+    /// before they were compressed; `None` is any number. The oldest segments go, but never the open
+    /// one. A stream may say otherwise.
+    #[serde(with = "text")]
+    pub retain_bytes: Option<Size>,
+    /// So long after it has last gone on, a reader keeps what it stands on from going by these limits;
+    /// 0 for not at all.
+    #[serde(with = "text")]
+    pub reader_lease: Duration,
+    /// Tier 2: what is compressed is uploaded there as well, and compressed files go when room is needed.
+    /// `None` for no such tier.
+    #[serde(with = "text")]
+    pub cold: Option<ColdUri>,
+    /// Takes a store that does not tell who was first: two owners may then overwrite one another's
+    /// history.
+    #[serde(with = "text")]
+    pub cold_unfenced: bool,
+    /// How long opening waits for Tier 2. A log that had it before goes on without it then, and takes it
+    /// up when it answers; a new one is refused.
+    #[serde(with = "text")]
+    pub cold_wait: Duration,
+    /// An open segment is sealed so long after somebody began to wait for `Archived` of a record in it.
+    #[serde(with = "text")]
+    pub archive_after: Duration,
+    /// Uploads and deletions at once.
+    #[serde(with = "text")]
+    pub upload_workers: usize,
     /// The level of zstd, 1 to 19.
     #[serde(with = "text")]
     pub compression_level: u32,
@@ -132,6 +165,14 @@ impl Default for Settings {
             data: "./tierlog-data".into(),
             hot_budget: None,
             warm_budget: None,
+            retain_age: None,
+            retain_bytes: None,
+            reader_lease: Duration::from_secs(60),
+            cold: None,
+            cold_unfenced: false,
+            cold_wait: Duration::from_secs(10),
+            archive_after: Duration::from_secs(10),
+            upload_workers: 2,
             compression_level: 3,
             compression_workers: 1,
             segment_size: Size::mib(64),
@@ -210,7 +251,11 @@ impl Settings {
         let entry = keys::find(key)?;
         (entry.set)(self, value).map_err(|what| SettingsError::Value {
             key: entry.name,
-            value: value.to_owned(),
+            value: match entry.name {
+                // It may hold what it takes to get in.
+                "cold" => "…".to_owned(),
+                _ => value.to_owned(),
+            },
             what,
         })
     }

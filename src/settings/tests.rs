@@ -116,14 +116,21 @@ fn a_value_of_the_wrong_kind_names_its_key() {
 }
 
 #[test]
-fn settings_of_tiers_that_do_not_exist_are_refused_by_name_and_not_echoed() {
-    for key in ["cold", "archive_after"] {
-        let secret = "s3://user:hunter2@bucket";
-        let error = message(Settings::default().set(key, secret));
-        assert!(error.contains(&format!("`{key}`")), "{error}");
-        assert!(error.contains("no Tier 1 and no Tier 2"), "{error}");
-        assert!(!error.contains("hunter2"), "{error}");
-        assert!(message(Settings::from_toml(&format!("{key} = 1"))).contains(key));
+fn what_it_takes_to_get_into_tier_2_is_not_shown() {
+    let mut settings = Settings::default();
+    let error = message(settings.set("cold", "sftp://user:hunter2@bucket"));
+    assert!(error.contains("`cold`"), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
+    let uri = "s3://bucket/logs?access_key_id=me&secret_access_key=hunter2";
+    settings.set("cold", uri).expect("a place");
+    let shown = [
+        format!("{settings:?}"),
+        format!("{:?}", settings.entries()),
+        serde_json::to_string(&settings).expect("text"),
+    ];
+    for shown in shown {
+        assert!(shown.contains("s3://bucket/logs"), "{shown}");
+        assert!(!shown.contains("hunter2"), "{shown}");
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserializer, Serializer, de};
 
-use super::{FlushPolicy, ReadMode, Size, span};
+use super::{ColdUri, FlushPolicy, ReadMode, Size, span};
 
 /// A value of a setting, from its text and back.
 pub(crate) trait Value: Sized {
@@ -76,6 +76,33 @@ impl Value for Option<Size> {
     }
     fn show(&self) -> String {
         self.map_or_else(|| "unlimited".into(), |size| size.to_string())
+    }
+}
+
+impl Value for bool {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err("expected `true` or `false`".into()),
+        }
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// A tier that need not be there.
+impl Value for Option<ColdUri> {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.trim().eq_ignore_ascii_case("none") {
+            true => Ok(None),
+            false => text.parse().map(Some),
+        }
+    }
+    fn show(&self) -> String {
+        self.as_ref()
+            .map_or_else(|| "none".into(), ToString::to_string)
     }
 }
 

@@ -13,7 +13,7 @@ pub fn crc64(parts: &[&[u8]]) -> u64 {
 
 /// A checksum under way.
 #[derive(Clone, Default)]
-pub(crate) struct Crc64(Digest);
+pub struct Crc64(Digest);
 
 impl std::fmt::Debug for Crc64 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -23,13 +23,13 @@ impl std::fmt::Debug for Crc64 {
 
 impl Crc64 {
     /// That of no bytes.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self::default()
     }
 
     /// Adds bytes.
     #[inline]
-    pub(crate) fn write(&mut self, bytes: &[u8]) {
+    pub fn write(&mut self, bytes: &[u8]) {
         #[cfg(test)]
         summed::add(bytes.len());
         self.0.write(bytes);
@@ -37,7 +37,7 @@ impl Crc64 {
 
     /// The checksum so far.
     #[inline]
-    pub(crate) fn sum64(&self) -> u64 {
+    pub fn sum64(&self) -> u64 {
         self.0.sum64()
     }
 }

@@ -12,6 +12,7 @@ pub mod error;
 pub mod ids;
 pub mod layout;
 pub mod manifest;
+pub mod names;
 pub mod recovery;
 pub mod segment;
 pub mod varint;

@@ -14,7 +14,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use tierlog_storage::{
     disk::{Access, Disk, sim::SimDisk},
-    ids::{Epoch, Incarnation, LogId, Offset, SegmentNo, StreamId},
+    ids::{Epoch, Incarnation, LogId, Offset, OwnerId, SegmentNo, StreamId},
     layout::Layout,
     manifest::{Current, Entry, ManifestLog, ManifestOptions, ManifestState, Seq, inspect, replay},
 };
@@ -71,6 +71,13 @@ fn uploaded(segment: u64) -> Entry {
     }
 }
 
+fn claim(number: u64, owner: u8) -> Entry {
+    Entry::ColdClaim {
+        number,
+        owner: OwnerId::from_bytes([owner; 16]),
+    }
+}
+
 /// What stands in the snapshot.
 fn before() -> Vec<Entry> {
     let stream = |stream, name: &str| Entry::StreamCreated {
@@ -83,6 +90,7 @@ fn before() -> Vec<Entry> {
             epoch: Epoch(3),
             opened_ns: 1_700_000_000_000_000_000,
         },
+        claim(41, 1),
         Entry::Published { number: 41 },
         stream(A, "orders"),
         stream(B, "größe ✓"),
@@ -131,7 +139,12 @@ fn about_copies() -> Vec<Vec<Entry>> {
                 upload_id: "upload-7".into(),
             },
             uploaded(1),
+            claim(42, 2),
             Entry::Published { number: 42 },
+            Entry::Archived {
+                stream,
+                end: Offset(25),
+            },
         ],
         vec![
             Entry::NeedsRecovery {
@@ -292,5 +305,5 @@ fn version_1_is_read_as_ever() {
         panic!("{seen:?}")
     };
     assert_eq!(file.chunks.len(), 2);
-    assert_eq!(file.entries_by_type.len(), 22, "{:?}", file.entries_by_type);
+    assert_eq!(file.entries_by_type.len(), 24, "{:?}", file.entries_by_type);
 }

@@ -213,6 +213,16 @@ impl Running {
             .collect()
     }
 
+    /// The most that was resident so far, in bytes. Asked of the system while the child runs: what
+    /// `wait4` tells of it holds the pages of the test, from which it was forked.
+    pub(crate) fn peak_memory(&self) -> usize {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).expect("it runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.expect("a peak").trim().trim_end_matches(" kB");
+        peak.parse::<usize>().expect("a number") * 1024
+    }
+
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).expect("the child is there");

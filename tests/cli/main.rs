@@ -6,12 +6,16 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod append;
+mod bench;
 mod damage;
 mod demo;
 mod disks;
 mod harness;
+mod memory;
+mod names;
 mod operate;
 mod processes;
 mod read;
+mod unreadable;
 mod usage;
 mod words;

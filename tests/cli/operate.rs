@@ -1,4 +1,4 @@
-//! `streams`, `segments`, `seal`, `flush`, `trim`, `verify`, `manifest inspect`: what they show, and
+//! `streams`, `segments`, `seal`, `flush`, `trim`, `retain`, `verify`, `manifest inspect`: what they show, and
 //! that they change only what they say.
 
 use crate::harness::{Place, SMALL, numbered};
@@ -107,6 +107,38 @@ fn trim_moves_the_start_frees_whole_segments_and_never_goes_back() {
         place.run(["read", "s"]).expect_code(0).text(),
         tail + "new\n"
     );
+}
+
+#[test]
+fn retain_shows_and_sets_how_much_a_stream_keeps() {
+    let place = place_with_segments();
+    let shown = |args: &[&str]| {
+        let run = place.run(["retain", "s"].iter().chain(args)).expect_code(0);
+        run.text().trim_end().to_owned()
+    };
+    let all = "s: age never (default), bytes unlimited (default)";
+    assert_eq!(shown(&[]), all);
+    let setting = ["--set", "retain_age=3d"];
+    assert_eq!(
+        shown(&setting),
+        "s: age 3d (default), bytes unlimited (default)"
+    );
+    let before = place.json(["segments", "s"]).len();
+    let limit = ["--bytes", "0B", "--age", "7d"];
+    assert_eq!(shown(&limit), "s: age 7d, bytes 0");
+    let segments = place.json(["segments", "s"]);
+    assert!(segments.len() < before, "{segments:?}");
+    let start = place.json(["streams"])[0]["watermarks"]["start"].as_u64();
+    let start = usize::try_from(start.unwrap()).unwrap();
+    let tail: String = numbered(4000).split_inclusive('\n').skip(start).collect();
+    assert_eq!(place.run(["read", "s"]).expect_code(0).text(), tail);
+    // One limit at a time; the other stays.
+    assert_eq!(shown(&["--age", "never"]), "s: age never, bytes 0");
+    let json = &place.json(["retain", "s", "--bytes", "default"])[0];
+    assert_eq!(json["age"], "never", "{json}");
+    assert_eq!(json["bytes"], "default");
+    assert_eq!(json["bytes_in_effect"], "unlimited");
+    assert_eq!(shown(&["--age", "default"]), all);
 }
 
 #[test]

@@ -105,13 +105,15 @@ fn json_carries_every_byte_and_text_only_where_it_is_text() {
 #[test]
 fn an_unknown_stream_and_a_directory_that_is_no_log_are_one_line_and_nothing_is_made() {
     let place = Place::new();
-    let reading: [&[&str]; 6] = [
+    let reading: [&[&str]; 8] = [
         &["read", "nobody"],
         &["segments", "nobody"],
         &["verify", "nobody"],
         &["seal", "nobody"],
         &["flush", "nobody"],
         &["trim", "nobody", "--before", "1"],
+        &["retain", "nobody"],
+        &["retain", "nobody", "--age", "1d"],
     ];
     for args in reading {
         place.run(args).expect_line(1, &["log"]);

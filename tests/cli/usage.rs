@@ -22,9 +22,20 @@ fn a_command_line_that_makes_no_sense_ends_with_2_and_one_line() {
         (&["append", "s", "--window", "0"], &["--window"]),
         (&["append", "s", "--ack", "maybe"], &["maybe"]),
         (&["append", "s", "--ack", "archived"], &["Tier 2"]),
+        (&["restore"], &["--from"]),
+        (&["restore", "--from", "sftp://host/x"], &["--from"]),
         (&["append", "s", "--delimiter", "tab"], &["tab"]),
         (&["trim", "s"], &["--before"]),
         (&["trim", "s", "--before", "soon"], &["soon"]),
+        (&["retain"], &["STREAM"]),
+        (
+            &["retain", "s", "--age", "7"],
+            &["--age", "unit", "`default`"],
+        ),
+        (
+            &["retain", "s", "--bytes", "lots"],
+            &["--bytes", "lots", "`unlimited`"],
+        ),
         (&["verify", "--cold"], &["Tier 2"]),
         (&["manifest"], &["command is missing"]),
         (&["streams", "extra"], &["extra"]),
@@ -97,8 +108,8 @@ fn settings_that_make_no_sense_end_with_2_and_name_the_key() {
         ("segment_size=1M", &["segment_size", "no unit of size"]),
         ("flush=often", &["flush", "always"]),
         ("segment_size=1MiB", &["segment_size", "max_record"]),
-        ("cold=s3://user:hunter2@bucket", &["cold", "Tier 2"]),
-        ("archive_after=1s", &["archive_after", "Tier 2"]),
+        ("cold=sftp://user:hunter2@bucket", &["cold"]),
+        ("archive_after=1", &["archive_after"]),
         ("no equals sign", &["KEY=VALUE"]),
     ] {
         let run = place
@@ -198,4 +209,27 @@ fn a_full_device_as_stdout_is_an_error_and_not_silence() {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write the output"));
+}
+
+/// Those before the command were forgotten when one stood behind it, without a word.
+#[test]
+fn settings_count_on_both_sides_of_the_command_and_the_last_one_wins() {
+    let place = Place::new();
+    let run = place
+        .run([
+            "--set",
+            "segment_size=3MiB",
+            "--set",
+            "max_record=1MiB",
+            "config",
+            "--set",
+            "max_record=2MiB",
+        ])
+        .expect_code(0);
+    for line in ["segment_size = \"3MiB\"", "max_record = \"2MiB\""] {
+        assert!(run.text().contains(line), "no {line} in:\n{}", run.text());
+    }
+    place
+        .run(["manifest", "inspect", "--set", "nonsense"])
+        .expect_line(2, &["--set <KEY=VALUE>", "expected KEY=VALUE"]);
 }

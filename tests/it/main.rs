@@ -2,6 +2,7 @@
 
 mod append;
 mod beside;
+mod cold;
 mod crossings;
 mod damage;
 mod documents;
@@ -16,6 +17,7 @@ mod open_errors;
 mod policies;
 mod power;
 mod repairs;
+mod retention;
 mod runtimes;
 mod sim;
 mod sizes;

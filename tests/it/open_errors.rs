@@ -321,7 +321,7 @@ async fn no_stream_name_leaves_the_directory_or_creates_anything_when_refused() 
     let settings = small(dir.path());
     let log = open(&settings).await;
     let long = "x".repeat(256);
-    for bad in ["", "a\nb", "\0", "tab\there", "\u{85}", &long] {
+    for bad in ["", "a\nb", "\0", "tab\there", "\u{85}", "a\u{202e}b", &long] {
         let error = within(log.log().stream(bad)).await.expect_err("a bad name");
         assert!(
             matches!(error, Error::StreamName { .. }),

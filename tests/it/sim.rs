@@ -26,6 +26,7 @@ pub fn on(disk: impl Disk) -> Injected {
         clock: Arc::new(SystemClock),
         executor: Arc::new(Inline),
         faults: Faults::default(),
+        store: None,
     }
 }
 

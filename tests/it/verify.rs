@@ -8,7 +8,7 @@ use std::{
 };
 
 use tierlog::{
-    From, Offset, ReadOnly, Stream, Supervisor, VerifyReport,
+    From, Offset, ReadOnly, Settings, Stream, Supervisor, VerifyReport,
     testing::{Action, storage::segment::HEADER_LEN},
 };
 
@@ -111,14 +111,11 @@ async fn damage_to_the_first_frame_behind_a_rollover_is_listed_once() {
     );
 }
 
-/// The files of trimmed segments go; who had read the manifest before missed them.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn segments_that_are_trimmed_while_others_are_checked_are_not_missing() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let settings = small(dir.path());
-    let log = open(&settings).await;
+/// A log with so many sealed segments of five records each.
+async fn in_parts(settings: &Settings, parts: u64) -> (Supervisor, Stream) {
+    let log = open(settings).await;
     let stream = log.log().stream("s").await.expect("a stream");
-    for part in 0..6 {
+    for part in 0..parts {
         for n in 0..5 {
             within(stream.append(format!("{part}/{n}")))
                 .await
@@ -126,6 +123,15 @@ async fn segments_that_are_trimmed_while_others_are_checked_are_not_missing() {
         }
         within(stream.seal()).await.expect("sealed");
     }
+    (log, stream)
+}
+
+/// The files of trimmed segments go; who had read the manifest before missed them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn segments_that_are_trimmed_while_others_are_checked_are_not_missing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let settings = small(dir.path());
+    let (log, stream) = in_parts(&settings, 6).await;
     let view = attach(&settings.data).await;
     let mut trimmed = false;
     let report = view.verify(None, |_, _| {
@@ -151,16 +157,7 @@ async fn segments_that_are_trimmed_while_others_are_checked_are_not_missing() {
 async fn a_stream_that_is_truncated_while_it_is_checked_is_not_damaged() {
     let dir = tempfile::tempdir().expect("a folder");
     let settings = small(dir.path());
-    let log = open(&settings).await;
-    let stream = log.log().stream("s").await.expect("a stream");
-    for part in 0..4 {
-        for n in 0..5 {
-            within(stream.append(format!("{part}/{n}")))
-                .await
-                .expect("an ack");
-        }
-        within(stream.seal()).await.expect("sealed");
-    }
+    let (log, stream) = in_parts(&settings, 4).await;
     let view = attach(&settings.data).await;
     let mut cut = false;
     let report = view.verify(None, |_, _| {

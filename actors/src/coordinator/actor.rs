@@ -1,6 +1,10 @@
 //! The loop: decide, begin a task, take its outcome. Nothing is awaited inside a handler.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+};
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use kameo::{
@@ -10,46 +14,50 @@ use kameo::{
     prelude::Actor,
 };
 use tierlog_storage::StreamId;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     admission::{Demand, Verdict, decide},
+    archive::ArchiveState,
+    expiry::{self, Expiry},
     handle::CoordinatorHandle,
     ledger::{Hot, Ledger},
     moves::Mover,
-    table::{Id, Table},
+    table::{Id, Known, Table},
     tasks::{self, Effect, Tasks},
 };
 use crate::{
+    cold::{ColdLink, LinkState},
     context::LogContext,
     error::Error,
     exec::Running,
     kind::Kind,
     manifest::{Ended, ManifestHandle},
-    meters::Share,
+    meters::{Meters, Share},
     protocol::{
         Reply,
-        coordinator::{Admit, AdmitError, Attach, Changed, Hydrate, Rollover, Trim},
+        coordinator::{Admit, AdmitError, Attach, Changed, Hydrate, Retain, Rollover, Trim},
     },
     stream::{bell::Bell, shared::StreamShared},
     writer::WriterHandle,
 };
 
-/// Starts it. `on_disk` is what segments hold already.
+/// Starts it. `table` and `ledger` say what is on disk.
 pub fn spawn(
     log: Arc<LogContext>,
     mover: Mover,
     table: Table,
-    on_disk: Hot,
+    ledger: Arc<Ledger>,
 ) -> (CoordinatorHandle, Ended<CoordinatorActor>) {
     let capacity = log.options.coordinator_queue;
-    let ledger = Ledger::new(on_disk, log.options.hot_budget, &log.meters);
     let drained = Arc::new(Bell::default());
     let actor = CoordinatorActor {
         most_tasks: log.options.max_streams * 2 + 64,
         waiting: Share::of(&log.meters.coordinator_queue),
-        warm_bytes: Share::of(&log.meters.warm_bytes),
-        warm_segments: Share::of(&log.meters.warm_segments),
+        shares: TierShares::of(&log.meters),
+        archive: ArchiveState::default(),
+        expiry: Expiry::default(),
+        link: log.cold.as_ref().map(|cold| cold.watch()),
         log,
         tasks: mover.tasks.clone(),
         mover,
@@ -87,14 +95,18 @@ pub struct CoordinatorActor {
     pub(super) stirred: bool,
     /// When something that failed may be tried again.
     pub(super) again_at: Option<Instant>,
+    /// What is known of Tier 2, and how things stand with it.
+    pub(super) archive: ArchiveState,
+    /// When it is looked at what streams need not keep.
+    pub(super) expiry: Expiry,
+    link: Option<watch::Receiver<LinkState>>,
     /// Writers that were refused and are told when there is room.
     pub(super) wanting: HashMap<StreamId, WriterHandle>,
     pub(super) under_way: FuturesUnordered<BoxFuture<'static, Effect>>,
     most_tasks: usize,
     /// Messages in the mailbox.
     waiting: Share,
-    warm_bytes: Share,
-    warm_segments: Share,
+    shares: TierShares,
     drained: Arc<Bell>,
     /// A folder could not be synced: nothing here is certain any more.
     pub(super) broken: Option<Error>,
@@ -118,31 +130,63 @@ impl CoordinatorActor {
     fn take_effect(&mut self, effect: Effect) {
         match effect {
             Effect::None => {}
-            Effect::Sealed(id, known, freed) => {
-                self.table.put(id, known);
-                self.freed(freed);
+            Effect::Sealed(id, known) => {
+                self.expiry.look_at(id.0);
+                // Unless it is gone by now, or its next writer has told of it.
+                if self.ledger.is_open(&id) {
+                    self.settle(id, *known);
+                }
+                self.nudge_all();
             }
             Effect::Gone(stream, gone) => {
-                let size = self.log.options.segment_size;
-                let mut freed = Hot::default();
-                for (no, bytes) in gone {
-                    let known = self.table.remove(&(stream, no));
-                    let bytes = known.map_or(bytes, |known| known.hot_bytes(size));
-                    freed.bytes += bytes;
-                    // What was blank has given its place back by itself.
-                    freed.segments += u64::from(bytes > 0);
+                self.start_moved(stream);
+                for no in gone {
+                    self.give_up(&(stream, no));
                 }
-                self.freed(freed);
+                self.nudge_all();
             }
             Effect::Moved(id, moved) => self.moved(id, moved),
+            Effect::Published(outcome) => self.published(outcome),
+            Effect::Retained(stream) => self.expiry.look_at(stream),
+            Effect::Expired(stream, outcome, effect) => {
+                self.take_effect(*effect);
+                self.expired(stream, outcome);
+            }
             Effect::DiskFull { stream, writer } => {
                 self.wanting.insert(stream, writer);
             }
             Effect::Broken(error) => self.broken = Some(error),
         }
         self.stirred = true;
-        self.warm_bytes.set(self.table.warm_bytes());
-        self.warm_segments.set(self.table.warm_segments());
+        self.shares.show(&self.table);
+    }
+
+    /// A segment has ended, or ends elsewhere now: it counts for what it takes.
+    pub(super) fn settle(&mut self, id: Id, known: Known) {
+        let size = self.log.options.segment_size;
+        let takes = known.hot_bytes(size);
+        let before = self.table.get(&id).map(|known| known.hot_bytes(size));
+        let before = before.or_else(|| self.ledger.ended(&id)).unwrap_or(0);
+        self.table.put(id, known);
+        self.ledger.take(Hot::of(takes));
+        self.ledger.release(Hot::of(before));
+    }
+
+    /// A segment is gone from this machine; its object, if it has one, goes later.
+    fn give_up(&mut self, id: &Id) {
+        let size = self.log.options.segment_size;
+        let took = self.table.get(id).map(|known| known.hot_bytes(size));
+        let took = took.or_else(|| self.ledger.ended(id)).unwrap_or(0);
+        self.ledger.release(Hot::of(took));
+        self.trimmed(*id);
+    }
+
+    /// A segment is gone. What was never written to has given its place back by itself.
+    pub(super) fn forget(&mut self, id: &Id) {
+        let known = self.table.remove(id);
+        let took = known.map(|known| known.hot_bytes(self.log.options.segment_size));
+        let took = took.or_else(|| self.ledger.ended(id)).unwrap_or(0);
+        self.ledger.release(Hot::of(took));
     }
 
     pub(super) fn freed(&mut self, freed: Hot) {
@@ -161,10 +205,17 @@ impl CoordinatorActor {
             }
             if std::mem::take(&mut self.stirred) {
                 self.move_segments();
+                self.keep_to_limits();
             }
             let takes_more = self.under_way.len() < self.most_tasks;
-            let again_at = self.again_at;
+            let again_at = self
+                .again_at
+                .into_iter()
+                .chain(self.archive.next_at())
+                .chain(self.expiry.next_at())
+                .min();
             let readers = Arc::clone(&self.log.readers);
+            let cold = self.log.cold.clone();
             tokio::select! {
                 biased;
                 Some(effect) = self.under_way.next(), if !self.under_way.is_empty() => {
@@ -176,12 +227,53 @@ impl CoordinatorActor {
                     return Ok(signal);
                 }
                 wishes = readers.wishes.take() => self.grant(wishes),
+                wishes = to_archive(cold.as_deref()) => self.want_archived(wishes),
+                state = next_state(&mut self.link) => self.link_changed(&state),
                 () = until(again_at) => {
                     self.again_at = None;
+                    self.seal_what_is_wanted();
                     self.stirred = true;
                 }
             }
         }
+    }
+}
+
+/// What segments take in the tiers that have no ledger.
+struct TierShares([(Share, Share); 2]);
+
+impl TierShares {
+    fn of(meters: &Meters) -> Self {
+        let share = |bytes, segments| (Share::of(bytes), Share::of(segments));
+        Self([
+            share(&meters.warm_bytes, &meters.warm_segments),
+            share(&meters.cold_bytes, &meters.cold_segments),
+        ])
+    }
+
+    fn show(&mut self, table: &Table) {
+        let sums = [table.warm(), table.cold()];
+        for ((bytes, segments), sum) in self.0.iter_mut().zip(sums) {
+            bytes.set(sum.bytes);
+            segments.set(sum.segments);
+        }
+    }
+}
+
+async fn to_archive(cold: Option<&ColdLink>) -> BTreeMap<StreamId, u64> {
+    match cold {
+        Some(cold) => cold.wishes.take().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_state(link: &mut Option<watch::Receiver<LinkState>>) -> LinkState {
+    let Some(link) = link else {
+        return std::future::pending().await;
+    };
+    match link.changed().await {
+        Ok(()) => link.borrow_and_update().clone(),
+        Err(_) => std::future::pending().await,
     }
 }
 
@@ -243,7 +335,7 @@ impl Message<Admit> for CoordinatorActor {
             }
             Verdict::ManifestFull => self.refuse(admit, Kind::Manifest),
             Verdict::Admit => {
-                let guard = self.ledger.book(want);
+                let guard = self.ledger.book(Some((admit.stream, admit.no)), want);
                 self.under_way
                     .push(Box::pin(tasks::admit(self.tasks.clone(), admit, guard)));
             }
@@ -272,6 +364,19 @@ impl Message<Trim> for CoordinatorActor {
         }
         self.under_way
             .push(Box::pin(tasks::trim(self.tasks.clone(), trim)));
+    }
+}
+
+impl Message<Retain> for CoordinatorActor {
+    type Reply = ();
+
+    async fn handle(&mut self, retain: Retain, _: &mut Context<Self, ()>) {
+        if !self.tasks.manifest.has_room() {
+            let _ = retain.done.send(Err(Error::would_block(Kind::Manifest)));
+            return;
+        }
+        self.under_way
+            .push(Box::pin(expiry::retain(self.tasks.clone(), retain)));
     }
 }
 

@@ -4,14 +4,17 @@ use std::{fmt, sync::Arc};
 
 use futures::future::BoxFuture;
 use kameo::{actor::ActorRef, error::SendError};
-use tierlog_storage::{Offset, SegmentNo, StreamId, manifest::StreamState};
+use tierlog_storage::{
+    Offset, SegmentNo, StreamId,
+    manifest::{RetentionState, StreamState},
+};
 use tokio::sync::oneshot;
 
 use super::{actor::CoordinatorActor, ledger::Ledger};
 use crate::{
     error::Error,
     kind::Kind,
-    protocol::coordinator::{Admit, Attach, Changed, Hydrate, Rollover, Trim},
+    protocol::coordinator::{Admit, Attach, Changed, Hydrate, Retain, Rollover, Trim},
     stream::{bell::Bell, shared::StreamShared},
 };
 
@@ -113,6 +116,28 @@ impl CoordinatorHandle {
         }
     }
 
+    /// Keeps so much of a stream from now on, durably.
+    ///
+    /// # Errors
+    /// `WouldBlock(Rollover)` or `WouldBlock(Manifest)` when a mailbox is full.
+    pub async fn retain(
+        &self,
+        stream: Arc<StreamShared>,
+        retention: RetentionState,
+    ) -> Result<(), Error> {
+        let (done, outcome) = oneshot::channel();
+        let retain = Retain {
+            stream,
+            retention,
+            done,
+        };
+        match self.actor.tell(retain).try_send() {
+            Ok(()) => outcome.await.unwrap_or_else(|_| Err(gone())),
+            Err(SendError::MailboxFull(_)) => Err(Error::would_block(Kind::Rollover)),
+            Err(_) => Err(gone()),
+        }
+    }
+
     /// Whether the mailbox has room.
     pub fn has_room(&self) -> bool {
         let mailbox = self.actor.mailbox_sender();
@@ -127,11 +152,6 @@ impl CoordinatorHandle {
     /// Bytes that hot segments hold.
     pub fn hot_bytes(&self) -> u64 {
         self.ledger.used()
-    }
-
-    /// A segment counts for more than it did.
-    pub fn book_more(&self, bytes: u64) {
-        self.ledger.book_more(bytes);
     }
 
     /// Ends the actor where it stands.

@@ -14,23 +14,25 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 use tierlog_storage::{
     LogId, StreamId,
     disk::Disk,
-    manifest::{Entry, SealedFacts, SegmentStatus, WarmCopy},
+    manifest::{ColdCopy, Entry, SealedFacts, SegmentStatus, WarmCopy},
     warm::{WarmFault, WarmIdentity, look},
 };
 
 use super::{
     table::{Id, Known},
     tasks::{Effect, Tasks, is_dir_sync, remove_file, sealed, sync_dir},
+    transfers,
 };
 use crate::{
     compressor::CompressorHandle,
     error::Error,
     exec::Work,
-    protocol::{compressor::Made, coordinator::AdmissionGuard},
+    protocol::{compressor::Made, coordinator::AdmissionGuard, uploader::TransferFault},
     stream::{
         segments::{Copies, SegmentKind},
         shared::StreamShared,
     },
+    uploader::UploaderHandle,
 };
 
 /// What a move needs besides what every task does.
@@ -42,6 +44,8 @@ pub struct Mover {
     pub log: LogId,
     /// Who compresses.
     pub compressor: CompressorHandle,
+    /// Who uploads, if there is a Tier 2.
+    pub uploader: Option<UploaderHandle>,
 }
 
 /// How a move ended.
@@ -55,6 +59,16 @@ pub enum Moved {
     WarmLost,
     /// The segment file is there again.
     Hydrated,
+    /// There is an object.
+    Uploaded(ColdCopy),
+    /// There is none yet.
+    NotUploaded(MoveFault),
+    /// The compressed file is gone, or about to go.
+    WarmDropped,
+    /// The compressed file is there again.
+    Fetched(WarmCopy),
+    /// The object is gone.
+    ColdDeleted,
     /// Nothing has changed; it may be tried again.
     Failed(MoveFault),
 }
@@ -70,12 +84,14 @@ pub enum MoveFault {
     Manifest(Error),
     /// A folder could not be synced: which names in it are durable is unknown.
     Folder(Error),
+    /// Tier 2 did not do it.
+    Cold(TransferFault),
 }
 
 impl MoveFault {
     /// Whether the manifest surely does not name what was made. Where that is not known, the next
     /// recovery finds out, and nothing may be removed before.
-    fn names_nothing(&self) -> bool {
+    pub(super) fn names_nothing(&self) -> bool {
         matches!(self, Self::Gone | Self::Manifest(Error::StorageFull))
     }
 }
@@ -102,7 +118,7 @@ pub struct Subject {
 }
 
 impl Subject {
-    fn identity(&self, log: LogId) -> WarmIdentity {
+    pub(super) fn identity(&self, log: LogId) -> WarmIdentity {
         let (stream, segment) = self.id;
         WarmIdentity {
             log,
@@ -113,7 +129,7 @@ impl Subject {
         }
     }
 
-    fn show(&self, facts: &SealedFacts, copies: Copies) {
+    pub(super) fn show(&self, facts: &SealedFacts, copies: Copies) {
         if let Some(stream) = &self.stream {
             show(stream, self.id, facts, copies);
         }
@@ -177,6 +193,7 @@ pub async fn warm(mover: Mover, subject: Subject) -> Effect {
             let copies = Copies {
                 hot: true,
                 warm: Some(made.copy),
+                ..subject.known.copies()
             };
             subject.show(&made.facts, copies);
             if finish {
@@ -223,35 +240,43 @@ async fn try_warm(mover: &Mover, subject: &Subject, finish: bool) -> Result<Made
 
 /// Removes a segment file that has another copy.
 pub async fn drop_hot(mover: Mover, subject: Subject) -> Effect {
-    let (stream, segment) = subject.id;
-    let (Some(&facts), Some(copy)) = (subject.known.facts(), subject.known.residency.warm) else {
+    let Some(&facts) = subject.known.facts() else {
         return Effect::Moved(subject.id, Moved::Failed(MoveFault::Gone));
     };
-    let moved = match look_at_warm(&mover, &subject, copy).await {
-        Ok(()) => match commit(&mover, vec![Entry::HotDropped { stream, segment }]).await {
-            Ok(()) => {
-                let copies = Copies {
-                    hot: false,
-                    warm: Some(copy),
-                };
-                subject.show(&facts, copies);
-                let log = &mover.tasks.log;
-                log.faults.at("coordinator.after_move").await;
-                log.readers.moved(stream, &[segment]);
-                tracing::debug!(
-                    target: "tierlog::coordinator", %stream, %segment,
-                    "a segment is there as a compressed file alone"
-                );
-                match remove(&mover, log.layout.segment(stream, segment)).await {
-                    Ok(()) => Moved::HotDropped,
-                    Err(fault) => Moved::Failed(fault),
-                }
-            }
+    let looked = match subject.known.residency.warm {
+        Some(copy) => look_at_warm(&mover, &subject, copy).await,
+        None => match transfers::look_at_object(&mover, &subject).await {
+            Ok(()) => Ok(()),
+            Err(fault) => return Effect::Moved(subject.id, Moved::Failed(fault)),
+        },
+    };
+    let moved = match looked {
+        Ok(()) => match try_drop_hot(&mover, &subject, &facts).await {
+            Ok(()) => Moved::HotDropped,
             Err(fault) => Moved::Failed(fault),
         },
         Err(fault) => lose_warm(&mover, &subject, &facts, fault).await,
     };
     Effect::Moved(subject.id, moved)
+}
+
+async fn try_drop_hot(
+    mover: &Mover,
+    subject: &Subject,
+    facts: &SealedFacts,
+) -> Result<(), MoveFault> {
+    let (stream, segment) = subject.id;
+    commit(mover, vec![Entry::HotDropped { stream, segment }]).await?;
+    let copies = Copies {
+        hot: false,
+        ..subject.known.copies()
+    };
+    subject.show(facts, copies);
+    let log = &mover.tasks.log;
+    log.faults.at("coordinator.after_move").await;
+    log.readers.moved(stream, &[segment]);
+    tracing::debug!(target: "tierlog::coordinator", %stream, %segment, "a segment file makes room");
+    remove(mover, log.layout.segment(stream, segment)).await
 }
 
 /// The copy that is to stand alone from now on: is it still there?
@@ -286,7 +311,11 @@ async fn lose_warm(
     if let Err(fault) = commit(mover, vec![Entry::WarmDropped { stream, segment }]).await {
         return Moved::Failed(fault);
     }
-    subject.show(facts, Copies::HOT);
+    let copies = Copies {
+        warm: None,
+        ..subject.known.copies()
+    };
+    subject.show(facts, copies);
     mover.tasks.log.readers.moved(stream, &[segment]);
     match remove(mover, mover.tasks.log.layout.warm(stream, segment)).await {
         Ok(()) => Moved::WarmLost,
@@ -315,6 +344,7 @@ pub async fn hydrate(mover: Mover, subject: Subject, guard: AdmissionGuard) -> E
             let copies = Copies {
                 hot: true,
                 warm: Some(copy),
+                ..subject.known.copies()
             };
             subject.show(&facts, copies);
             guard.keep();
@@ -338,7 +368,7 @@ pub async fn hydrate(mover: Mover, subject: Subject, guard: AdmissionGuard) -> E
     Effect::Moved(subject.id, moved)
 }
 
-async fn commit(mover: &Mover, entries: Vec<Entry>) -> Result<(), MoveFault> {
+pub(super) async fn commit(mover: &Mover, entries: Vec<Entry>) -> Result<(), MoveFault> {
     match mover.tasks.manifest.commit(entries).await {
         Ok(_) => Ok(()),
         Err(Error::InvalidInput { .. }) => Err(MoveFault::Gone),
@@ -348,7 +378,7 @@ async fn commit(mover: &Mover, entries: Vec<Entry>) -> Result<(), MoveFault> {
 
 /// Removes a file that nothing names. Should that fail, the next open does it; only a folder that can't
 /// be synced is an error.
-async fn remove(mover: &Mover, path: PathBuf) -> Result<(), MoveFault> {
+pub(super) async fn remove(mover: &Mover, path: PathBuf) -> Result<(), MoveFault> {
     let tasks = &mover.tasks;
     let disk: Arc<dyn Disk> = Arc::clone(&tasks.log.disk);
     let job = tasks.log.write_job(&tasks.running, move || {

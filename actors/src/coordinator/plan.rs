@@ -8,13 +8,16 @@
 //!
 //! A segment is compressed as soon as it has ended, oldest first, as far as workers and the warm
 //! budget reach. Its segment file goes when room is needed in the hot budget, the one that was used
-//! longest ago first. Without a limit on the hot budget nothing moves.
+//! longest ago first. Without a limit on the hot budget and without Tier 2 nothing moves. What moves to
+//! Tier 2 and back is in [`cold`].
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::table::{Id, Known, Table};
+
+pub mod cold;
 
 /// Failures in a row after which nobody waits for a segment to move.
 pub const MANY_FAILURES: u32 = 8;
@@ -28,6 +31,29 @@ pub enum Move {
     DropHot(Id),
     /// Make its segment file again.
     Hydrate(Id),
+    /// Make an object of its compressed file.
+    Upload(Id),
+    /// Remove its compressed file.
+    DropWarm(Id),
+    /// Make its compressed file again from the object.
+    Fetch(Id),
+    /// Delete its object, since it was trimmed.
+    DropCold(Id),
+}
+
+impl Move {
+    /// What it is about.
+    pub const fn id(self) -> Id {
+        match self {
+            Self::Warm(id)
+            | Self::DropHot(id)
+            | Self::Hydrate(id)
+            | Self::Upload(id)
+            | Self::DropWarm(id)
+            | Self::Fetch(id)
+            | Self::DropCold(id) => id,
+        }
+    }
 }
 
 /// What limits it. Sizes are bytes.
@@ -47,14 +73,34 @@ pub struct Limits {
     pub segment_size: u64,
     /// How many more can be compressed at once.
     pub workers: usize,
+    /// There is a Tier 2, and it may have to take what is here.
+    pub archives: bool,
+    /// It does: it is claimed, and the store answers.
+    pub archives_now: bool,
+    /// How many more uploads and deletions there can be at once; none while Tier 2 is not claimed.
+    pub transfers: usize,
+    /// Whether a segment is being sealed, which is not in the table before that is done.
+    pub sealing: bool,
     /// How long anybody is kept waiting for a move.
     pub patience: Duration,
 }
 
 /// What to do now.
 pub fn plan(table: &Table, limits: &Limits, now: Instant) -> Vec<Move> {
-    let mut moves = warm(table, limits, now);
-    moves.extend(drop_hot(table, limits, limits.hot_wanted, now));
+    let due = due_for_warm(table, limits, now);
+    let next = due.iter().take(limits.workers);
+    let wanted = next.map(|(_, known)| known.hot_bytes(limits.segment_size));
+    let mut moves = cold::drop_warm(table, limits, wanted.sum(), now);
+    moves.extend(warm(table, limits, due));
+    // One that gives its compressed file up now rests on two copies until that has happened.
+    let busy: Vec<Id> = moves.iter().map(|step| step.id()).collect();
+    let dropped = drop_hot(table, limits, limits.hot_wanted, now);
+    moves.extend(
+        dropped
+            .into_iter()
+            .filter(|step| !busy.contains(&step.id())),
+    );
+    moves.extend(cold::transfers(table, limits, now));
     moves
 }
 
@@ -87,28 +133,44 @@ pub fn hydrate(table: &Table, limits: &Limits, id: Id, now: Instant) -> Vec<Move
 /// When something that failed may be tried again. What could be tried already is not waited for: what
 /// keeps it from being tried is something else, and its end is an event of its own.
 pub fn again_at(table: &Table, now: Instant) -> Option<Instant> {
-    let waits = table.iter().filter(|(_, known)| known.moving.is_none());
-    let times = waits.filter_map(|(_, known)| known.not_before);
+    let times = table.iter().flat_map(|(_, known)| {
+        let here = known.not_before.filter(|_| known.moving.is_none());
+        let far = known
+            .upload
+            .not_before
+            .filter(|_| !known.upload.is_under_way);
+        here.into_iter().chain(far)
+    });
     times.filter(|at| *at > now).min()
 }
 
-/// Whether room will come in the hot budget by itself: something is on its way, or can go.
-pub fn will_free(table: &Table, limits: &Limits, now: Instant) -> bool {
-    // One that takes longer may never end.
-    let is_young =
-        |known: &Known| (known.moving).is_some_and(|since| since + limits.patience > now);
-    let is_warming =
-        |known: &Known| known.moving.is_some() && known.residency.warm.is_none() && is_young(known);
+/// What keeps room from coming in the hot budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Nothing: something is on its way, or can go.
+    Time,
+    /// Tier 2: what could go has to be there first.
+    Upload,
+    /// Nothing here can go.
+    Room,
+}
+
+/// Whether room will come in the hot budget by itself.
+pub fn will_free(table: &Table, limits: &Limits, now: Instant) -> Wait {
     // What waits for a worker whose segment never ends waits for ever itself.
+    let is_warming = |known: &Known| known.is_warming() && is_young(known, limits, now);
     let has_worker = limits.workers > 0 || table.iter().any(|(_, known)| is_warming(known));
-    let fits_warm = |known: &Known| {
-        let used = table.warm_bytes().saturating_add(limits.warm_under_way);
-        let with = used.saturating_add(known.hot_bytes(limits.segment_size));
-        limits.warm.is_none_or(|limit| with <= limit)
-    };
+    let room = warm_room(table, limits, now);
     let is_filled = |known: &Known| known.status.range().is_some_and(|(base, end)| base < end);
-    let can_go = |known: &Known| {
-        known.residency.warm.is_some() || (has_worker && is_filled(known) && fits_warm(known))
+    let fits = |known: &Known, room: Option<u64>| {
+        room.is_none_or(|room| known.hot_bytes(limits.segment_size) <= room)
+    };
+    let seals = |room: Option<u64>| {
+        let fits = room.is_none_or(|room| limits.segment_size <= room);
+        limits.sealing && has_worker && fits
+    };
+    let could_go = |id: Id, known: &Known, room| {
+        table.can_leave_hot(id, known) || (has_worker && is_filled(known) && fits(known, room))
     };
     // One that has just failed is tried again soon, unless it always fails.
     let soon = |known: &Known| {
@@ -117,35 +179,102 @@ pub fn will_free(table: &Table, limits: &Limits, now: Instant) -> bool {
             .is_none_or(|at| at <= now + limits.patience);
         known.moving.is_none() && again && known.failures < MANY_FAILURES
     };
-    let will_go = |known: &Known| is_young(known) || (soon(known) && can_go(known));
-    table
-        .iter()
-        .any(|(_, known)| known.residency.hot && will_go(known))
+    // One that is being made again takes its room already, and can go once it is there.
+    let hot = || {
+        let takes_room = |known: &Known| known.residency.hot || known.is_hydrating();
+        table.iter().filter(move |(_, known)| takes_room(known))
+    };
+    let leaves = |(id, known): (&Id, &Known)| {
+        is_young(known, limits, now) || (soon(known) && could_go(*id, known, room.now))
+    };
+    if seals(room.now) || hot().any(leaves) {
+        return Wait::Time;
+    }
+    let could = |(id, known): (&Id, &Known)| soon(known) && could_go(*id, known, room.later);
+    match seals(room.later) || hot().any(could) {
+        true if limits.archives_now && cold::goes_on(table) => Wait::Time,
+        true => Wait::Upload,
+        false => Wait::Room,
+    }
 }
 
-/// The oldest first. What a compressed file will take is not known before it is there: it is taken to
-/// be as long as the segment, so that the budget is never passed.
-fn warm(table: &Table, limits: &Limits, now: Instant) -> Vec<Move> {
-    if limits.hot.is_none() || limits.workers == 0 || limits.warm == Some(0) {
+/// One that takes longer may never end.
+fn is_young(known: &Known, limits: &Limits, now: Instant) -> bool {
+    let since = known.moving.map(|moving| moving.since);
+    since.is_some_and(|since| since + limits.patience > now)
+}
+
+/// Room in the warm budget; `None` for as much as the disk has.
+struct WarmRoom {
+    /// What is there, and what will be by itself.
+    now: Option<u64>,
+    /// What will be once everything that can be archived is.
+    later: Option<u64>,
+}
+
+fn warm_room(table: &Table, limits: &Limits, now: Instant) -> WarmRoom {
+    let Some(limit) = limits.warm else {
+        return WarmRoom {
+            now: None,
+            later: None,
+        };
+    };
+    let taken = table.warm_bytes().saturating_add(limits.warm_under_way);
+    let sum = |can_go: &dyn Fn(Id, &Known) -> bool| -> u64 {
+        let going = table.iter().filter(|(id, known)| can_go(**id, known));
+        going.map(|(_, known)| known.warm_bytes()).sum()
+    };
+    let leaves = sum(&|id, known| {
+        table.can_leave_warm(id, known) && (known.moving.is_none() || is_young(known, limits, now))
+    });
+    let could = match limits.archives {
+        true => sum(&|_, known| known.residency.warm.is_some() && !known.trimmed),
+        false => 0,
+    };
+    let room = |going: u64| Some(limit.saturating_sub(taken.saturating_sub(going)));
+    WarmRoom {
+        now: room(leaves),
+        later: room(could.max(leaves)),
+    }
+}
+
+/// Those that are to be compressed, the oldest first.
+fn due_for_warm<'a>(table: &'a Table, limits: &Limits, now: Instant) -> Vec<(Id, &'a Known)> {
+    let is_wanted = limits.hot.is_some() || limits.archives;
+    if !is_wanted || limits.workers == 0 || limits.warm == Some(0) {
         return Vec::new();
     }
-    let is_due = |known: &Known| {
+    let is_due = |(id, known): &(&Id, &Known)| {
         let range = known.status.range();
         known.residency.hot
             && known.residency.warm.is_none()
             && known.is_free(now)
             && range.is_some_and(|(base, end)| base < end)
+            // What gave its compressed file up for room has another copy, and would be the first to give
+            // it up again.
+            && !table.can_leave_hot(**id, known)
     };
-    let mut due: Vec<_> = table.iter().filter(|(_, known)| is_due(known)).collect();
+    let all = table.iter().filter(is_due);
+    let mut due: Vec<_> = all.map(|(id, known)| (*id, known)).collect();
     due.sort_by_key(|(_, known)| known.facts().map_or(0, |facts| facts.last_ts));
+    due
+}
+
+/// What a compressed file will take is not known before it is there: it is taken to be as long as the
+/// segment, so that the budget is never passed. One that is too long for what is left stands in the way
+/// of no shorter one: those who wait for room have been told that it will come.
+fn warm(table: &Table, limits: &Limits, due: Vec<(Id, &Known)>) -> Vec<Move> {
     let mut used = table.warm_bytes().saturating_add(limits.warm_under_way);
     let mut moves = Vec::new();
-    for (&id, known) in due.into_iter().take(limits.workers) {
-        used = used.saturating_add(known.hot_bytes(limits.segment_size));
-        if limits.warm.is_some_and(|limit| used > limit) {
+    for (id, known) in due {
+        if moves.len() == limits.workers {
             break;
         }
-        moves.push(Move::Warm(id));
+        let with = used.saturating_add(known.hot_bytes(limits.segment_size));
+        if limits.warm.is_none_or(|limit| with <= limit) {
+            used = with;
+            moves.push(Move::Warm(id));
+        }
     }
     moves
 }
@@ -159,15 +288,13 @@ fn drop_hot(table: &Table, limits: &Limits, wanted: u64, now: Instant) -> Vec<Mo
     if over == 0 {
         return Vec::new();
     }
-    let leaving = |known: &Known| {
-        known.moving.is_some() && known.residency.hot && known.residency.warm.is_some()
-    };
+    let leaving = |known: &Known| matches!(known.moving, Some(moving) if matches!(moving.step, Move::DropHot(_)));
     for (_, known) in table.iter().filter(|(_, known)| leaving(known)) {
         over = over.saturating_sub(known.hot_bytes(limits.segment_size));
     }
     let can_go =
-        |known: &Known| known.residency.hot && known.residency.warm.is_some() && known.is_free(now);
-    let mut candidates: Vec<_> = table.iter().filter(|(_, known)| can_go(known)).collect();
+        |(id, known): &(&Id, &Known)| table.can_leave_hot(**id, known) && known.is_free(now);
+    let mut candidates: Vec<_> = table.iter().filter(can_go).collect();
     candidates.sort_by_key(|(_, known)| {
         let last_ts = known.facts().map_or(0, |facts| facts.last_ts);
         (known.used.last(), last_ts)

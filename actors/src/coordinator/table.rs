@@ -3,11 +3,16 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tierlog_storage::{
-    SegmentNo, StreamId,
-    manifest::{ManifestState, Residency, SealedFacts, SegmentStatus},
+    Epoch, Offset, SegmentNo, StreamId,
+    catalog::SegmentKey,
+    manifest::{
+        ColdCopy, ManifestState, Residency, SealedFacts, SegmentState, SegmentStatus, StreamState,
+        UploadState,
+    },
 };
 use tokio::time::Instant;
 
+use super::plan::Move;
 use crate::stream::segments::{Copies, Use};
 
 /// Which segment.
@@ -24,12 +29,36 @@ pub struct Known {
     pub residency: Residency,
     /// How readers use it, where its stream is open.
     pub used: Arc<Use>,
-    /// Since when something is being done about it.
-    pub moving: Option<Instant>,
+    /// All of it was trimmed: what is left is an object that is to be deleted.
+    pub trimmed: bool,
+    /// What is being done about it.
+    pub moving: Option<Moving>,
     /// How often that failed in a row.
     pub failures: u32,
     /// Not before then it is tried again.
     pub not_before: Option<Instant>,
+    /// Whether it is being uploaded, which stands in the way of no other move, and how that went.
+    pub upload: Uploading,
+}
+
+/// How the upload of a segment goes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Uploading {
+    /// It is under way.
+    pub is_under_way: bool,
+    /// How often it failed in a row.
+    pub failures: u32,
+    /// Not before then it is tried again.
+    pub not_before: Option<Instant>,
+}
+
+/// Something that is being done about a segment.
+#[derive(Debug, Clone, Copy)]
+pub struct Moving {
+    /// What.
+    pub step: Move,
+    /// Since when.
+    pub since: Instant,
 }
 
 impl Known {
@@ -40,9 +69,21 @@ impl Known {
             status,
             residency: Residency::hot(),
             used: Arc::default(),
+            trimmed: false,
             moving: None,
             failures: 0,
             not_before: None,
+            upload: Uploading::default(),
+        }
+    }
+
+    /// What the manifest says of one that has ended, in a stream that begins at `start`.
+    pub fn of(segment: &SegmentState, start: Offset) -> Self {
+        let end = segment.status.range().map(|(_, end)| end);
+        Self {
+            residency: segment.residency.clone(),
+            trimmed: end.is_some_and(|end| end <= start) && !segment.residency.hot,
+            ..Self::hot(segment.salt, segment.status)
         }
     }
 
@@ -73,18 +114,123 @@ impl Known {
         Copies::of(&self.residency)
     }
 
+    /// It is being compressed.
+    pub fn is_warming(&self) -> bool {
+        matches!(self.moving, Some(moving) if matches!(moving.step, Move::Warm(_)))
+    }
+
+    /// Its segment file is being made again.
+    pub fn is_hydrating(&self) -> bool {
+        matches!(self.moving, Some(moving) if matches!(moving.step, Move::Hydrate(_)))
+    }
+
+    /// Its compressed file is being made again from the object.
+    pub fn is_fetching(&self) -> bool {
+        matches!(self.moving, Some(moving) if matches!(moving.step, Move::Fetch(_)))
+    }
+
+    /// The length of its object.
+    pub fn cold_bytes(&self) -> u64 {
+        self.residency.cold.as_ref().map_or(0, |cold| cold.len)
+    }
+
+    /// Something is begun with it.
+    pub fn begin(&mut self, step: Move, epoch: Epoch, now: Instant) {
+        if let (Move::Upload((stream, segment)), Some(facts)) = (step, self.facts()) {
+            let base = facts.base;
+            let key = SegmentKey {
+                stream,
+                base,
+                epoch,
+                segment,
+            };
+            // Whatever becomes of it, there may be an object of this name from now on.
+            self.residency.upload.get_or_insert(UploadState {
+                key: key.to_string(),
+                upload_id: epoch.to_string(),
+            });
+            self.upload.is_under_way = true;
+            self.upload.not_before = None;
+            return;
+        }
+        self.moving = Some(Moving { step, since: now });
+        self.not_before = None;
+    }
+
+    /// An object of it was verified.
+    pub fn uploaded(&mut self, copy: &ColdCopy) {
+        self.residency.upload = None;
+        self.residency.cold = Some(copy.clone());
+        self.upload = Uploading::default();
+    }
+
+    /// Its compressed file is being removed.
+    pub fn is_leaving_warm(&self) -> bool {
+        matches!(self.moving, Some(moving) if matches!(moving.step, Move::DropWarm(_)))
+    }
+
+    /// Whether an upload may begin at this time.
+    pub fn may_upload(&self, now: Instant) -> bool {
+        let upload = &self.upload;
+        let is_due = !upload.is_under_way && upload.not_before.is_none_or(|at| at <= now);
+        let is_new = self.facts().is_some() && self.residency.cold.is_none();
+        is_due && is_new && !self.trimmed && self.residency.warm.is_some()
+    }
+
     /// Whether it may be moved at this time.
     pub fn is_free(&self, now: Instant) -> bool {
         self.moving.is_none() && self.not_before.is_none_or(|at| at <= now)
     }
 }
 
+/// What Tier 2 holds of a stream.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    /// The stream's name.
+    pub name: Arc<str>,
+    /// When it was created, in nanoseconds since the epoch of Unix.
+    pub created_ns: u64,
+    /// Its first offset.
+    pub start: Offset,
+    /// The catalog names every segment that ends here or before.
+    pub archived: Offset,
+    /// Its first offset as the catalog says; `None` where the catalog does not know the stream, or is
+    /// not known itself.
+    pub published: Option<Offset>,
+}
+
 /// All of them. It is what decisions are made from; nothing else keeps count.
 #[derive(Debug, Default)]
 pub struct Table {
     segments: BTreeMap<Id, Known>,
-    warm_bytes: u64,
-    warm_segments: u64,
+    archives: BTreeMap<StreamId, Archive>,
+    /// What Tier 2 holds outlives the process.
+    pub outlives: bool,
+    /// A publication is under way: what it names may be in the catalog already.
+    pub publishing: bool,
+    warm: Sum,
+    cold: Sum,
+}
+
+/// What copies of a kind add up to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many there are.
+    pub segments: u64,
+}
+
+impl Sum {
+    fn add(&mut self, is_there: bool, bytes: u64) {
+        self.bytes += bytes;
+        self.segments += u64::from(is_there);
+    }
+
+    fn take(&mut self, is_there: bool, bytes: u64) {
+        self.bytes -= bytes;
+        self.segments -= u64::from(is_there);
+    }
 }
 
 impl Table {
@@ -92,18 +238,74 @@ impl Table {
     pub fn of(state: &ManifestState) -> Self {
         let mut table = Self::default();
         for (&stream, known) in &state.streams {
+            table.take_stream(stream, known);
             for (&no, segment) in &known.segments {
-                if segment.status.is_open() {
-                    continue;
+                if !segment.status.is_open() {
+                    table.put((stream, no), Known::of(segment, known.start));
                 }
-                let known = Known {
-                    residency: segment.residency.clone(),
-                    ..Known::hot(segment.salt, segment.status)
-                };
-                table.put((stream, no), known);
             }
         }
         table
+    }
+
+    /// A stream as the manifest knows it. What the catalog says of it stays as it is known.
+    pub fn take_stream(&mut self, stream: StreamId, state: &StreamState) {
+        let published = self.archive(stream).and_then(|known| known.published);
+        let archive = Archive {
+            name: state.name.as_str().into(),
+            created_ns: state.created_ns,
+            start: state.start,
+            archived: state.archived,
+            published,
+        };
+        self.archives.insert(stream, archive);
+    }
+
+    /// What Tier 2 holds of each stream.
+    pub fn archives(&self) -> impl Iterator<Item = (StreamId, &Archive)> {
+        self.archives
+            .iter()
+            .map(|(&stream, archive)| (stream, archive))
+    }
+
+    /// What it holds of one.
+    pub fn archive(&self, stream: StreamId) -> Option<&Archive> {
+        self.archives.get(&stream)
+    }
+
+    /// The same, to be changed.
+    pub fn archive_mut(&mut self, stream: StreamId) -> Option<&mut Archive> {
+        self.archives.get_mut(&stream)
+    }
+
+    /// An object that outlives the process stands for it, as a published catalog says.
+    fn is_archived(&self, id: Id, known: &Known) -> bool {
+        let end = known.status.range().map(|(_, end)| end);
+        let archive = self.archive(id.0);
+        self.outlives
+            && known.residency.is_cold()
+            && archive.is_some_and(|archive| end.is_some_and(|end| end <= archive.archived))
+    }
+
+    /// Whether its segment file may go.
+    pub fn can_leave_hot(&self, id: Id, known: &Known) -> bool {
+        let copies = &known.residency;
+        copies.hot && (copies.warm.is_some() || self.is_archived(id, known))
+    }
+
+    /// Whether its compressed file may go.
+    pub fn can_leave_warm(&self, id: Id, known: &Known) -> bool {
+        known.residency.warm.is_some() && self.is_archived(id, known)
+    }
+
+    /// No catalog names it, or will: its object may go.
+    pub fn is_unpublished(&self, id: Id, known: &Known) -> bool {
+        let (Some(archive), Some((_, end))) = (self.archive(id.0), known.status.range()) else {
+            return false;
+        };
+        let was_named = end <= archive.archived;
+        let is_named = was_named && archive.published.is_none_or(|start| start < end);
+        !self.publishing && !is_named
     }
 
     /// Adds one, or replaces it.
@@ -135,13 +337,15 @@ impl Table {
     }
 
     fn count(&mut self, known: &Known) {
-        self.warm_bytes += known.warm_bytes();
-        self.warm_segments += u64::from(known.residency.warm.is_some());
+        let copies = &known.residency;
+        self.warm.add(copies.warm.is_some(), known.warm_bytes());
+        self.cold.add(copies.cold.is_some(), known.cold_bytes());
     }
 
     fn discount(&mut self, known: &Known) {
-        self.warm_bytes -= known.warm_bytes();
-        self.warm_segments -= u64::from(known.residency.warm.is_some());
+        let copies = &known.residency;
+        self.warm.take(copies.warm.is_some(), known.warm_bytes());
+        self.cold.take(copies.cold.is_some(), known.cold_bytes());
     }
 
     /// All, in the order of streams and numbers.
@@ -157,11 +361,16 @@ impl Table {
 
     /// Bytes of compressed files.
     pub fn warm_bytes(&self) -> u64 {
-        self.warm_bytes
+        self.warm.bytes
     }
 
-    /// How many there are.
-    pub fn warm_segments(&self) -> u64 {
-        self.warm_segments
+    /// Compressed files.
+    pub fn warm(&self) -> Sum {
+        self.warm
+    }
+
+    /// Objects.
+    pub fn cold(&self) -> Sum {
+        self.cold
     }
 }

@@ -12,9 +12,9 @@ use tierlog_storage::{
 };
 
 use super::{
-    ledger::Hot,
-    moves::Moved,
+    moves::{MoveFault, Moved},
     table::{Id, Known},
+    transfers::Published,
 };
 use crate::{
     context::{Counters, LogContext},
@@ -23,10 +23,7 @@ use crate::{
     kind::Kind,
     manifest::ManifestHandle,
     protocol::coordinator::{AdmissionGuard, Admit, AdmitError, Admitted, Rollover, Trim},
-    stream::{
-        segments::{Segment, SegmentKind},
-        shared::StreamShared,
-    },
+    stream::{segments::Segment, shared::StreamShared},
     writer::WriterHandle,
 };
 use tokio::time::timeout;
@@ -45,12 +42,18 @@ pub struct Tasks {
 pub enum Effect {
     /// Nothing.
     None,
-    /// A segment was sealed, and a part of the hot budget came back.
-    Sealed(Id, Known, Hot),
-    /// Segments are gone. Those that had not ended give back so many bytes of the hot budget.
-    Gone(StreamId, Vec<(SegmentNo, u64)>),
+    /// A segment was sealed.
+    Sealed(Id, Box<Known>),
+    /// Segments are gone.
+    Gone(StreamId, Vec<SegmentNo>),
     /// A move between tiers has ended.
     Moved(Id, Moved),
+    /// A publication has ended.
+    Published(Result<Published, MoveFault>),
+    /// The limits of a stream are other ones.
+    Retained(StreamId),
+    /// What a stream need not keep was trimmed, so many segments, or not; and what that came to.
+    Expired(StreamId, Result<u64, Error>, Box<Effect>),
     /// The disk was full; this writer wants to be told when something was freed.
     DiskFull {
         /// Its stream.
@@ -217,7 +220,6 @@ pub async fn roll_over(tasks: Tasks, rollover: Rollover) -> Effect {
         stream,
         no,
         salt,
-        admitted,
         facts,
         done,
     } = rollover;
@@ -231,10 +233,6 @@ pub async fn roll_over(tasks: Tasks, rollover: Rollover) -> Effect {
                 target: "tierlog::coordinator", stream = %stream.name, segment = %no,
                 base = %facts.base, end = %facts.end, bytes = facts.file_len, "a segment is sealed"
             );
-            let freed = Hot {
-                bytes: admitted.saturating_sub(facts.file_len),
-                segments: 0,
-            };
             let status = SegmentStatus::Sealed(facts);
             let mut known = Known::hot(salt, status);
             if let Some(segment) = Segment::ended(no, salt, &status) {
@@ -243,9 +241,9 @@ pub async fn roll_over(tasks: Tasks, rollover: Rollover) -> Effect {
             }
             Counters::add(&tasks.log.counters.sealed, 1);
             let _ = done.send(Ok(()));
-            let sealed = Effect::Sealed((stream.id, no), known, freed);
+            let sealed = Effect::Sealed((stream.id, no), Box::new(known));
             match facts.end <= stream.start() {
-                true => free_late(&tasks, &stream, no, sealed).await,
+                true => free_late(&tasks, &stream, sealed).await,
                 false => sealed,
             }
         }
@@ -300,38 +298,26 @@ pub async fn trim(tasks: Tasks, trim: Trim) -> Effect {
 
 /// Frees a segment that was sealed after all of its records had been trimmed: the trim left it to
 /// its writer, and nobody else comes for it.
-async fn free_late(
-    tasks: &Tasks,
-    stream: &Arc<StreamShared>,
-    no: SegmentNo,
-    sealed: Effect,
-) -> Effect {
-    let Effect::Sealed(_, _, unused) = &sealed else {
-        return sealed;
-    };
-    let unused = unused.bytes;
+async fn free_late(tasks: &Tasks, stream: &Arc<StreamShared>, sealed: Effect) -> Effect {
     let _turn = stream.trims.lock().await;
-    let (mut gone, committed) = give_up(tasks, stream, stream.start()).await;
-    match gone.iter_mut().find(|(gone, _)| *gone == no) {
-        // It is not known to have been sealed, and was booked in full.
-        Some((_, bytes)) => *bytes += unused,
+    let (gone, committed) = give_up(tasks, stream, stream.start()).await;
+    match committed {
         // Should the manifest refuse, the next trim frees it, whatever its offset.
-        None if committed.is_err() => return sealed,
-        // A trim that came first has freed it by what it takes.
-        None => gone.push((no, unused)),
+        Err(_) if gone.is_empty() => sealed,
+        // It is among them, or a trim that came first has freed it.
+        _ => remove(tasks, stream.id, gone).await,
     }
-    remove(tasks, stream.id, gone).await
 }
 
 /// Moves the start up to `before`, durably, and forgets every segment that has ended below it; gives
-/// them, with what each holds of the hot budget. What has ended by the time of a commit is known to
+/// them. What has ended by the time of a commit is known to
 /// the manifest as such, and is no longer named by it behind the commit; what ends while it is under
 /// way takes another one.
 async fn give_up(
     tasks: &Tasks,
     stream: &Arc<StreamShared>,
     before: Offset,
-) -> (Vec<(SegmentNo, u64)>, Result<(), Error>) {
+) -> (Vec<SegmentNo>, Result<(), Error>) {
     let mut gone = Vec::new();
     loop {
         let below = stream.segments.ended_below(before);
@@ -348,11 +334,7 @@ async fn give_up(
         tasks.log.faults.at("coordinator.after_trim_commit").await;
         stream.advance_start(before);
         stream.segments.remove(&below);
-        gone.extend(
-            below
-                .iter()
-                .map(|segment| (segment.no, held(segment, tasks))),
-        );
+        gone.extend(below.iter().map(|segment| segment.no));
     }
 }
 
@@ -361,7 +343,7 @@ async fn give_up(
 pub async fn clean_up(
     tasks: Tasks,
     stream: StreamId,
-    gone: Vec<(SegmentNo, u64)>,
+    gone: Vec<SegmentNo>,
     cut: Vec<SegmentNo>,
 ) -> Effect {
     if !cut.is_empty() {
@@ -377,23 +359,13 @@ pub async fn clean_up(
     remove(&tasks, stream, gone).await
 }
 
-/// What a segment holds of the hot budget.
-fn held(segment: &Segment, tasks: &Tasks) -> u64 {
-    match &segment.kind {
-        _ if !segment.copies.hot => 0,
-        SegmentKind::Sealed(facts) => facts.file_len,
-        SegmentKind::Active | SegmentKind::Closed => tasks.log.options.segment_size,
-    }
-}
-
-async fn remove(tasks: &Tasks, stream: StreamId, segments: Vec<(SegmentNo, u64)>) -> Effect {
+async fn remove(tasks: &Tasks, stream: StreamId, segments: Vec<SegmentNo>) -> Effect {
     if segments.is_empty() {
         return Effect::None;
     }
-    let numbers: Vec<_> = segments.iter().map(|(no, _)| *no).collect();
     // Readers let go first: a removed file that is still open keeps its space.
-    tasks.log.readers.forget(stream, &numbers);
-    let log = Arc::clone(&tasks.log);
+    tasks.log.readers.forget(stream, &segments);
+    let (log, numbers) = (Arc::clone(&tasks.log), segments.clone());
     let removed = tasks.log.write_job(&tasks.running, move || {
         for no in numbers {
             remove_file(&*log.disk, &log.layout.segment(stream, no));

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tierlog_storage::{
-    SegmentNo, StreamId,
-    manifest::{SegmentStatus, StreamState},
+    Offset, SegmentNo, StreamId,
+    manifest::{SegmentState, SegmentStatus, StreamState},
     warm::WarmFault,
 };
 use tokio::time::Instant;
@@ -13,12 +13,13 @@ use super::{
     actor::CoordinatorActor,
     ledger::Hot,
     moves::{self, MoveFault, Moved, Subject, show},
-    plan::{self, Limits, Move},
+    plan::{self, Limits, Move, Wait},
     table::{Id, Known},
+    transfers,
 };
 use crate::{
-    context::backoff, error::Error, kind::Kind, protocol::coordinator::Hydrate, read::Wish,
-    stream::shared::StreamShared,
+    context::backoff, error::Error, kind::Kind, protocol::coordinator::Hydrate,
+    protocol::uploader::TransferFault, read::Wish, stream::shared::StreamShared,
 };
 
 /// How long a segment that could not be compressed because it is damaged is left alone.
@@ -27,13 +28,10 @@ const DAMAGED_PAUSE: Duration = Duration::from_secs(600);
 impl CoordinatorActor {
     fn limits(&self) -> Limits {
         let options = &self.log.options;
-        let is_warming = |known: &&Known| known.moving.is_some() && known.residency.warm.is_none();
-        let warming: Vec<_> = self
-            .table
-            .iter()
-            .map(|(_, known)| known)
-            .filter(is_warming)
-            .collect();
+        let all = || self.table.iter().map(|(_, known)| known);
+        let warming: Vec<_> = all().filter(|known| known.is_warming()).collect();
+        let fetching = all().filter(|known| known.is_fetching());
+        let fetching: u64 = fetching.map(Known::cold_bytes).sum();
         let waiting = u64::try_from(self.wanting.len().max(1)).unwrap_or(u64::MAX);
         Limits {
             hot: self.ledger.limit(),
@@ -43,9 +41,14 @@ impl CoordinatorActor {
             warm_under_way: warming
                 .iter()
                 .map(|known| known.hot_bytes(options.segment_size))
-                .sum(),
+                .sum::<u64>()
+                + fetching,
             segment_size: options.segment_size,
             workers: options.compression_workers.saturating_sub(warming.len()),
+            archives: self.log.cold.is_some(),
+            archives_now: self.archives_now(),
+            transfers: self.transfers(),
+            sealing: self.ledger.is_sealing(Instant::now(), options.stall_after),
             patience: options.stall_after,
         }
     }
@@ -53,31 +56,32 @@ impl CoordinatorActor {
     /// What is short where the hot budget is used up: only time, while segments can still go from it.
     pub(super) fn over_budget(&self) -> Kind {
         match plan::will_free(&self.table, &self.limits(), Instant::now()) {
-            true => Kind::Rollover,
-            false => Kind::Admission,
+            Wait::Time => Kind::Rollover,
+            Wait::Upload => Kind::Upload,
+            Wait::Room => Kind::Admission,
         }
     }
 
     /// Decides what moves, and begins it.
     pub(super) fn move_segments(&mut self) {
-        if self.ledger.limit().is_none() {
+        if self.ledger.limit().is_none() && self.log.cold.is_none() {
             return;
         }
+        self.publish_what_can_be();
         let moves = plan::plan(&self.table, &self.limits(), Instant::now());
         self.begin(moves);
         self.again_at = plan::again_at(&self.table, Instant::now());
     }
 
-    fn begin(&mut self, moves: Vec<Move>) {
+    pub(super) fn begin(&mut self, moves: Vec<Move>) {
         for step in moves {
-            let (Move::Warm(id) | Move::DropHot(id) | Move::Hydrate(id)) = step;
+            let id = step.id();
             let Some(known) = self.table.get(&id).cloned() else {
                 continue;
             };
-            self.table.change(&id, |known| {
-                known.moving = Some(Instant::now());
-                known.not_before = None;
-            });
+            let epoch = self.mover.tasks.epoch;
+            self.table
+                .change(&id, |known| known.begin(step, epoch, Instant::now()));
             let subject = Subject {
                 id,
                 known,
@@ -89,9 +93,13 @@ impl CoordinatorActor {
                 Move::DropHot(_) => Box::pin(moves::drop_hot(mover, subject)),
                 Move::Hydrate(_) => {
                     let bytes = subject.known.facts().map_or(0, |facts| facts.file_len);
-                    let guard = self.ledger.book(bytes);
+                    let guard = self.ledger.book(None, bytes);
                     Box::pin(moves::hydrate(mover, subject, guard))
                 }
+                Move::Upload(_) => Box::pin(transfers::upload(mover, subject)),
+                Move::DropWarm(_) => Box::pin(transfers::drop_warm(mover, subject)),
+                Move::Fetch(_) => Box::pin(transfers::fetch(mover, subject)),
+                Move::DropCold(_) => Box::pin(transfers::drop_cold(mover, subject)),
             });
         }
     }
@@ -104,11 +112,15 @@ impl CoordinatorActor {
             .as_ref()
             .map_or(0, |known| known.hot_bytes(segment_size));
         self.table.change(&id, |known| {
-            known.moving = None;
+            match &moved {
+                Moved::Uploaded(_) | Moved::NotUploaded(_) => known.upload.is_under_way = false,
+                _ => known.moving = None,
+            }
             match &moved {
                 // Unless it was cut since: then the file is one of nothing any more.
                 Moved::Warmed(made)
-                    if known.status.range() == Some((made.facts.base, made.facts.end)) =>
+                    if known.status.range() == Some((made.facts.base, made.facts.end))
+                        && !known.trimmed =>
                 {
                     known.status = SegmentStatus::Sealed(made.facts);
                     known.residency.warm = Some(made.copy);
@@ -119,15 +131,26 @@ impl CoordinatorActor {
                     known.used.begin_anew();
                     known.failures = 0;
                 }
-                Moved::Hydrated => {
+                Moved::Hydrated if !known.trimmed => {
                     known.residency.hot = true;
                     known.failures = 0;
                 }
                 Moved::Warmed(_) => {}
-                Moved::WarmLost => known.residency.warm = None,
+                Moved::WarmLost | Moved::WarmDropped => {
+                    known.residency.warm = None;
+                    known.used.begin_anew();
+                }
+                Moved::Fetched(copy) if !known.trimmed => {
+                    known.residency.warm = Some(*copy);
+                    known.failures = 0;
+                }
+                Moved::Uploaded(copy) => known.uploaded(copy),
+                Moved::NotUploaded(fault) => postpone_upload(known, fault),
+                Moved::Fetched(_) | Moved::Hydrated | Moved::ColdDeleted => {}
                 Moved::Failed(fault) => postpone(known, fault),
             }
         });
+        self.forget_if_gone(id, &moved);
         match &moved {
             Moved::Warmed(made) => self.freed(Hot {
                 bytes: hot_before.saturating_sub(made.facts.file_len),
@@ -139,18 +162,20 @@ impl CoordinatorActor {
             }),
             // The generation ends, and what became of the segment is read from disk again.
             Moved::Failed(MoveFault::Folder(error)) => self.broken = Some(error.clone()),
-            Moved::Failed(fault) => {
+            Moved::Failed(fault) | Moved::NotUploaded(fault) => {
                 tracing::warn!(target: "tierlog::coordinator", stream = %id.0, segment = %id.1, ?fault, "a segment was not moved");
                 self.nudge_all();
             }
-            Moved::Hydrated | Moved::WarmLost => {}
+            // There is room in the warm budget, which what waits for it has not heard of.
+            Moved::WarmDropped | Moved::Uploaded(_) => self.nudge_all(),
+            Moved::Hydrated | Moved::WarmLost | Moved::Fetched(_) | Moved::ColdDeleted => {}
         }
         self.show_again(id);
         self.answer_hydration(id, &moved);
     }
 
     /// A stream that was opened while the move was under way has not heard of it.
-    fn show_again(&self, id: Id) {
+    pub(super) fn show_again(&self, id: Id) {
         if let (Some(stream), Some(known)) = (self.streams.get(&id.0), self.table.get(&id))
             && let Some(facts) = known.facts()
         {
@@ -176,17 +201,40 @@ impl CoordinatorActor {
         for (id, wish) in wishes {
             let now = Instant::now();
             let moves = match wish {
-                Wish::Hydrate => plan::hydrate(&self.table, &self.limits(), id, now),
-                Wish::Heal => {
-                    let known = self.table.get(&id);
-                    let can_go = known.is_some_and(|known| {
-                        known.is_free(now) && known.residency.hot && known.residency.warm.is_some()
-                    });
-                    tracing::error!(target: "tierlog::coordinator", stream = %id.0, segment = %id.1, "a segment file is damaged; its compressed file takes its place");
-                    can_go.then_some(Move::DropHot(id)).into_iter().collect()
-                }
+                Wish::Hydrate => self.bring_nearer(id, now),
+                Wish::Heal => self.heal(id, now),
             };
             self.begin(moves);
+        }
+    }
+
+    /// What is read again and again out of an object gets a compressed file, and what is read out of
+    /// that a segment file.
+    fn bring_nearer(&self, id: Id, now: Instant) -> Vec<Move> {
+        let limits = self.limits();
+        let is_far = |known: &Known| !known.residency.hot && known.residency.warm.is_none();
+        match self.table.get(&id) {
+            Some(known) if is_far(known) => plan::cold::fetch(&self.table, &limits, id, now),
+            _ => plan::hydrate(&self.table, &limits, id, now),
+        }
+    }
+
+    /// A copy here is damaged. Another one takes its place, if that is good.
+    fn heal(&self, id: Id, now: Instant) -> Vec<Move> {
+        let Some(known) = self.table.get(&id).filter(|known| known.is_free(now)) else {
+            return Vec::new();
+        };
+        let (stream, segment) = id;
+        match (known.residency.hot, known.residency.warm.is_some()) {
+            (true, true) => {
+                tracing::error!(target: "tierlog::coordinator", %stream, %segment, "a segment file is damaged; its compressed file takes its place");
+                vec![Move::DropHot(id)]
+            }
+            (true, false) | (false, true) if known.residency.is_cold() => {
+                tracing::error!(target: "tierlog::coordinator", %stream, %segment, "a file is damaged; it is fetched again from Tier 2");
+                vec![Move::Fetch(id)]
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -221,39 +269,74 @@ impl CoordinatorActor {
     ) -> Vec<SegmentNo> {
         let mut cut = Vec::new();
         for (no, salt, status) in closed {
-            let mut known = Known::hot(salt, status);
-            if let Some(before) = self.table.remove(&(stream, no)) {
-                // What is under way is about what it was, and comes to nothing. Another move must not
-                // begin before that has ended: it would work on the same files.
-                known.moving = before.moving;
-                if before.residency.warm.is_some() || before.moving.is_some() {
-                    cut.push(no);
-                }
+            let id = (stream, no);
+            if self.table.get(&id).is_none() && !self.ledger.is_open(&id) {
+                // It is gone by now.
+                continue;
             }
-            self.table.put((stream, no), known);
+            if self.end_anew(id, Known::hot(salt, status)) {
+                cut.push(no);
+            }
         }
         cut
+    }
+
+    /// A segment ends here now, without a footer; true if there was, or may be, a compressed file of
+    /// what it was.
+    fn end_anew(&mut self, id: Id, mut known: Known) -> bool {
+        let mut is_cut = false;
+        if let Some(before) = self.table.get(&id) {
+            // What is under way is about what it was, and comes to nothing. Another move must not
+            // begin before that has ended: it would work on the same files.
+            known.moving = before.moving;
+            known.upload = before.upload;
+            is_cut = before.residency.warm.is_some() || before.moving.is_some();
+        }
+        self.settle(id, known);
+        is_cut
+    }
+
+    /// Whether what the manifest said of a segment when its stream was opened is more than is known
+    /// here. The message may have waited, and what is known here be newer.
+    fn is_news(&self, id: Id, segment: &SegmentState, stream: &StreamShared) -> bool {
+        let range = segment.status.range();
+        match self.table.get(&id) {
+            // It was cut, and whoever cut it has ended before he could tell.
+            Some(known) => {
+                let end = |range: Option<(Offset, Offset)>| range.map(|(_, end)| end);
+                let is_closed = matches!(segment.status, SegmentStatus::Closed { .. });
+                is_closed && end(range) < end(known.status.range())
+            }
+            None if self.ledger.is_open(&id) => true,
+            // A copy that a recovery made, unless it was trimmed or cut off meanwhile.
+            None => match range {
+                Some((base, end)) if base < end => {
+                    let shown = stream.segments.at(base);
+                    shown.is_some_and(|shown| shown.no == id.1)
+                }
+                _ => true,
+            },
+        }
     }
 
     /// The stream is open: what is known of its segments and what it shows become one.
     pub(super) fn attach(&mut self, stream: Arc<StreamShared>, state: &StreamState) {
         let id = stream.id;
-        let gone: Vec<_> = self
-            .table
-            .of_stream(id)
-            .map(|(id, _)| *id)
-            .filter(|(_, no)| *no < state.next_segment && !state.segments.contains_key(no))
+        let ended = self.table.of_stream(id).map(|((_, no), _)| *no);
+        let ended = ended.filter(|no| *no < state.next_segment);
+        // Its last writer has left them to its recovery; a new one begins with the next number.
+        let left = self.ledger.open_below(id, state.next_segment);
+        let gone: Vec<_> = ended
+            .chain(left)
+            .filter(|no| !state.segments.contains_key(no))
             .collect();
-        for id in gone {
-            self.table.remove(&id);
+        for no in gone {
+            self.forget(&(id, no));
         }
+        self.table.take_stream(id, state);
         for (&no, segment) in &state.segments {
-            if self.table.get(&(id, no)).is_none() && !segment.status.is_open() {
-                let known = Known {
-                    residency: segment.residency.clone(),
-                    ..Known::hot(segment.salt, segment.status)
-                };
-                self.table.put((id, no), known);
+            if !segment.status.is_open() && self.is_news((id, no), segment, &stream) {
+                self.end_anew((id, no), Known::of(segment, state.start));
             }
         }
         for segment in stream.segments.all() {
@@ -267,8 +350,21 @@ impl CoordinatorActor {
             }
         }
         self.streams.insert(id, stream);
+        self.expiry.look_at(id);
         self.stirred = true;
     }
+}
+
+/// When it is tried to upload it again. A store that is down is asked by others as well, and those who
+/// ask it wait for one another.
+fn postpone_upload(known: &mut Known, fault: &MoveFault) {
+    let upload = &mut known.upload;
+    upload.failures = upload.failures.saturating_add(1);
+    let pause = match fault {
+        MoveFault::Cold(TransferFault::Damaged(_)) => DAMAGED_PAUSE,
+        _ => backoff(upload.failures),
+    };
+    upload.not_before = Some(Instant::now() + pause);
 }
 
 /// When it is tried again.

@@ -7,17 +7,25 @@
 //! Labels are kinds of things that this program knows, never names of streams: what a recorder keeps
 //! does not grow with the log.
 
+mod cold;
 mod names;
 mod recovery;
 mod share;
 
 use metrics::{Counter, Gauge, Histogram};
 
-pub use self::{recovery::RecoveryMeters, share::Share};
+pub use self::{cold::ColdMeters, recovery::RecoveryMeters, share::Share};
 use crate::kind::Kind;
 
 /// The actors whose restarts are told apart, as in the label.
-const ACTORS: [&str; 5] = ["writer", "flusher", "coordinator", "compressor", "manifest"];
+const ACTORS: [&str; 6] = [
+    "writer",
+    "flusher",
+    "coordinator",
+    "compressor",
+    "uploader",
+    "manifest",
+];
 
 /// What the owner of a log measures. Readers have [`ReadMeters`], also where nobody owns the log.
 #[derive(Debug)]
@@ -46,6 +54,8 @@ pub struct Meters {
     pub hot_bytes: Gauge,
     /// How many there are.
     pub hot_segments: Gauge,
+    /// Segments that streams were not to keep.
+    pub expired_segments: Counter,
     /// What compressed files take.
     pub warm_bytes: Gauge,
     /// How many there are.
@@ -54,6 +64,14 @@ pub struct Meters {
     pub compress_seconds: Histogram,
     /// One segment file made again.
     pub hydrate_seconds: Histogram,
+    /// One segment uploaded.
+    pub upload_seconds: Histogram,
+    /// One compressed file made again.
+    pub fetch_seconds: Histogram,
+    /// What objects take.
+    pub cold_bytes: Gauge,
+    /// How many there are.
+    pub cold_segments: Gauge,
     /// Messages that wait for the writers, on all lanes.
     pub lane_queue: Gauge,
     /// Messages that wait for the flusher.
@@ -66,8 +84,8 @@ pub struct Meters {
     pub supervisor_queue: Gauge,
     /// What opening and restarting came to.
     pub recovery: RecoveryMeters,
-    refused: [Counter; 4],
-    restarts: [Counter; 5],
+    refused: [Counter; 5],
+    restarts: [Counter; 6],
 }
 
 impl Meters {
@@ -81,8 +99,10 @@ impl Meters {
             manifest_queue,
             supervisor_queue,
         ] = names::QUEUE.gauges("queue", queues);
-        let [hot_bytes, warm_bytes] = names::TIER_BYTES.gauges("tier", ["hot", "warm"]);
-        let [hot_segments, warm_segments] = names::TIER_SEGMENTS.gauges("tier", ["hot", "warm"]);
+        let tiers = ["hot", "warm", "cold"];
+        let [hot_bytes, warm_bytes, cold_bytes] = names::TIER_BYTES.gauges("tier", tiers);
+        let [hot_segments, warm_segments, cold_segments] =
+            names::TIER_SEGMENTS.gauges("tier", tiers);
         Self {
             append_seconds: names::APPEND.histogram(),
             write_seconds: names::WRITE.histogram(),
@@ -98,29 +118,41 @@ impl Meters {
             hot_segments,
             warm_bytes,
             warm_segments,
+            expired_segments: names::EXPIRED.counter(),
             compress_seconds: names::COMPRESS.histogram(),
             hydrate_seconds: names::HYDRATE.histogram(),
+            upload_seconds: names::UPLOAD.histogram(),
+            fetch_seconds: names::FETCH.histogram(),
+            cold_bytes,
+            cold_segments,
             lane_queue,
             flusher_queue,
             coordinator_queue,
             manifest_queue,
             supervisor_queue,
             recovery: RecoveryMeters::new(),
-            refused: refusals([Kind::Admission, Kind::Flush, Kind::Rollover, Kind::Manifest]),
+            refused: refusals([
+                Kind::Admission,
+                Kind::Flush,
+                Kind::Rollover,
+                Kind::Manifest,
+                Kind::Upload,
+            ]),
             restarts: names::RESTARTS.counters("actor", ACTORS),
         }
     }
 
     /// Something was refused to a caller, or a stream begins to refuse it.
     pub fn refused(&self, kind: Kind) {
-        let [admission, flush, rollover, manifest] = &self.refused;
+        let [admission, flush, rollover, manifest, upload] = &self.refused;
         match kind {
             Kind::Admission => admission.increment(1),
             Kind::Flush => flush.increment(1),
             Kind::Rollover => rollover.increment(1),
             Kind::Manifest => manifest.increment(1),
-            // Refused to readers alone, or in no version so far.
-            Kind::Hydration | Kind::Tail | Kind::Upload => {}
+            Kind::Upload => upload.increment(1),
+            // Refused to readers alone.
+            Kind::Hydration | Kind::Tail => {}
         }
     }
 

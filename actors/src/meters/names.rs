@@ -77,6 +77,10 @@ pub(super) const TIER_SEGMENTS: Name = count(
     "tierlog_tier_segments",
     "Segments, with those that were made ahead",
 );
+pub(super) const EXPIRED: Name = count(
+    "tierlog_expired_segments_total",
+    "Segments that went since their stream is to keep no more than so much",
+);
 pub(super) const COMPRESS: Name = seconds(
     "tierlog_compress_seconds",
     "One segment compressed, compared and committed",
@@ -84,6 +88,30 @@ pub(super) const COMPRESS: Name = seconds(
 pub(super) const HYDRATE: Name = seconds(
     "tierlog_hydrate_seconds",
     "One segment file made again from its compressed one",
+);
+pub(super) const COLD_CALL: Name = seconds(
+    "tierlog_cold_call_seconds",
+    "One attempt of a call to the store of Tier 2",
+);
+pub(super) const COLD_FAILED: Name = count(
+    "tierlog_cold_failures_total",
+    "Attempts of calls to the store of Tier 2 that failed",
+);
+pub(super) const COLD_RETRIED: Name = count(
+    "tierlog_cold_retries_total",
+    "Calls to the store of Tier 2 that were tried again",
+);
+pub(super) const COLD_BREAKER: Name = count(
+    "tierlog_cold_breaker_open",
+    "Whether calls to the store of Tier 2 are refused, since it failed",
+);
+pub(super) const UPLOAD: Name = seconds(
+    "tierlog_upload_seconds",
+    "One segment uploaded, read back and committed",
+);
+pub(super) const FETCH: Name = seconds(
+    "tierlog_fetch_seconds",
+    "One compressed file made again from its object",
 );
 pub(super) const MANIFEST_COMMIT: Name = seconds(
     "tierlog_manifest_commit_seconds",
@@ -180,6 +208,17 @@ impl Name {
         let Self { name, unit, text } = self;
         describe_gauge!(name, unit, text);
         values.map(|value| gauge!(name, label => value))
+    }
+
+    /// One histogram for each value of a label.
+    pub(super) fn histograms<const N: usize>(
+        self,
+        label: &'static str,
+        values: [&'static str; N],
+    ) -> [Histogram; N] {
+        let Self { name, unit, text } = self;
+        describe_histogram!(name, unit, text);
+        values.map(|value| histogram!(name, label => value))
     }
 
     pub(super) fn histogram(self) -> Histogram {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use tierlog_storage::{
     Incarnation, Offset, SegmentNo, StreamId,
-    manifest::{Entry, SealedFacts, SegmentStatus, Seq, StreamState},
+    manifest::{Entry, RetentionState, SealedFacts, SegmentStatus, Seq, StreamState},
     segment::Latched,
 };
 
 use super::Reply;
 use crate::{
-    coordinator::{Hot, Ledger},
+    coordinator::{Hot, Id, Ledger},
     error::Error,
     kind::Kind,
     stream::shared::StreamShared,
@@ -72,22 +72,23 @@ pub enum AdmitError {
 #[derive(Debug)]
 pub struct AdmissionGuard {
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) open: Option<Id>,
     pub(crate) bytes: u64,
 }
 
 impl AdmissionGuard {
     /// The segment is in use: its bytes are held until it is removed.
     pub fn keep(mut self) {
-        self.bytes = 0;
+        let bytes = std::mem::take(&mut self.bytes);
+        if let Some(id) = self.open {
+            self.ledger.begun(id, bytes);
+        }
     }
 }
 
 impl Drop for AdmissionGuard {
     fn drop(&mut self) {
-        if self.bytes > 0 {
-            let (bytes, segments) = (self.bytes, 1);
-            self.ledger.release(Hot { bytes, segments });
-        }
+        self.ledger.release(Hot::of(self.bytes));
     }
 }
 
@@ -100,8 +101,6 @@ pub struct Rollover {
     pub no: SegmentNo,
     /// The salt of its frames.
     pub salt: u64,
-    /// The size that it was admitted with.
-    pub admitted: u64,
     /// What the manifest keeps of it.
     pub facts: SealedFacts,
     /// Answered once the manifest says so.
@@ -119,14 +118,24 @@ pub struct Trim {
     pub done: Reply<Result<Offset, Error>>,
 }
 
+/// Keep so much of a stream from now on.
+#[derive(Debug)]
+pub struct Retain {
+    /// Of which stream.
+    pub stream: Arc<StreamShared>,
+    /// How much.
+    pub retention: RetentionState,
+    /// Answered once the manifest says so.
+    pub done: Reply<Result<(), Error>>,
+}
+
 /// A repair or a truncation has changed what segments there are; the manifest says so, durably.
 #[derive(Debug)]
 pub struct Changed {
     /// Of which stream.
     pub stream: StreamId,
-    /// Named by nothing any more, with the bytes that each held in the hot budget: remove their
-    /// files, and free their bytes.
-    pub gone: Vec<(SegmentNo, u64)>,
+    /// Named by nothing any more: remove their files, and free their bytes.
+    pub gone: Vec<SegmentNo>,
     /// They end here now, without a footer, and have their segment file alone; with their salts.
     pub closed: Vec<(SegmentNo, u64, SegmentStatus)>,
 }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
+use tierlog_cold::client::BreakerState;
 
 use super::Reply;
 use crate::{error::Error, stream::shared::StreamShared};
@@ -67,6 +68,31 @@ pub struct Health {
     pub restarts: Vec<Restart>,
     /// Streams that refuse appends until the log is opened again, and why.
     pub failed_streams: Vec<(String, String)>,
+    /// How things stand with Tier 2, if there is one.
+    pub cold: Option<ColdHealth>,
+}
+
+/// How things stand with Tier 2.
+#[derive(Debug, Clone, Serialize)]
+pub struct ColdHealth {
+    /// Where it is.
+    pub place: String,
+    /// Whether it is this log's.
+    pub claim: ClaimHealth,
+    /// Whether the store answers.
+    pub breaker: BreakerState,
+}
+
+/// Whether Tier 2 is this log's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClaimHealth {
+    /// Not yet, and why not, if that is known.
+    Claiming(Option<String>),
+    /// It is.
+    Claimed,
+    /// It never will be again, and why.
+    Ended(String),
 }
 
 /// What a log is doing.
@@ -79,6 +105,8 @@ pub enum LogState {
     Restarting,
     /// Too many restarts in a row: it refuses everything.
     Failed,
+    /// Somebody else owns its Tier 2: it takes no more appends. What is here can be read.
+    Overtaken,
 }
 
 /// One restart.

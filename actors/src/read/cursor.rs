@@ -15,7 +15,8 @@ use tierlog_storage::{
 
 use super::{
     chunk::{Chunk, Fault, Step, take_borrowed, take_shared},
-    fetch::{Flight, Spot},
+    fetch::Spot,
+    flight::Flight,
     resolve::{Filter, From},
     source::{Closing, ReadContext},
     try_next::TryNext,
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    stream::{marks::Level, shared::StreamShared, ticket::Life},
+    stream::{keeping::Lease, marks::Level, shared::StreamShared, ticket::Life},
 };
 
 /// How a reader reads.
@@ -93,6 +94,8 @@ pub struct Reader {
     pub(super) polite: bool,
     /// Kept, so that it can be looked at again when a file is gone.
     pub(super) view: Option<Arc<View>>,
+    /// Says where it stands, so that this is not given up under it.
+    lease: Option<Lease>,
     gaps: Vec<Damage>,
 }
 
@@ -124,7 +127,7 @@ impl Reader {
             let what = "a reader reads what is written or what is durable".into();
             return Err(Error::Unsupported { what });
         }
-        let life = stream.life();
+        let (life, lease) = (stream.life(), ctx.lease(&stream));
         let mut reader = Self {
             ctx,
             stream,
@@ -147,9 +150,11 @@ impl Reader {
             bad_tail: None,
             polite: true,
             view: None,
+            lease,
             gaps: Vec::new(),
         };
         reader.go_to(from)?;
+        reader.stand();
         reader.settle().await;
         Ok(reader)
     }
@@ -216,6 +221,21 @@ impl Reader {
         (self.truncated, self.filter, self.damage) = (None, None, None);
         self.life = self.stream.life();
         self.position = to;
+        self.stand();
+    }
+
+    /// It stands here now. For each chunk, and not for each record: it costs a look at the clock.
+    pub(super) fn stand(&self) {
+        if let Some(lease) = &self.lease {
+            lease.stand(self.position);
+        }
+    }
+
+    /// It has read all there is, and holds nothing back.
+    pub(super) fn leave(&self) {
+        if let Some(lease) = &self.lease {
+            lease.leave();
+        }
     }
 
     /// Drops everything that was found out about where records are.

@@ -1,12 +1,6 @@
 //! Reading jobs: from an offset to the checked block that holds it, in one hand-over.
 
-use std::{
-    fmt,
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tierlog_storage::{
@@ -16,17 +10,14 @@ use tierlog_storage::{
         block::read_block, header::SEGMENT_VERSION,
     },
 };
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     blocks::{BLOCK, BlockKey},
     files::OpenFile,
-    source::{ReadContext, Timer},
+    source::ReadContext,
     warm,
 };
 use crate::{
-    error::Error,
-    exec::{Completion, JobDied},
     options::ReadMode,
     stream::segments::{Segment, SegmentKind},
 };
@@ -68,6 +59,8 @@ pub(super) struct Order {
     /// About how many bytes to read.
     pub(super) want: usize,
     pub(super) task: Task,
+    /// In Tier 2, since no copy here will do.
+    pub(super) far: bool,
 }
 
 /// What to do there.
@@ -94,109 +87,16 @@ pub(super) enum Fetched {
     Damaged(Damage, Option<Spot>),
     /// What was bad does not concern the wanted offset: begin here.
     GoOn(Spot),
+    /// No copy on this machine will do, and there is one in Tier 2.
+    Far,
     /// The index is there, or what is known is up to date, as far as it can be.
     Done,
     /// The file could not be read.
     Failed(StorageError),
 }
 
-/// A job under way, or waiting for its turn.
-pub(super) struct Flight {
-    pub(super) order: Order,
-    state: State,
-    /// Runs since somebody has begun to wait for it.
-    timer: Option<Timer>,
-}
-
-enum State {
-    Waiting(Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>),
-    Running(Completion<Fetched>),
-}
-
-impl fmt::Debug for Flight {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let waiting = matches!(self.state, State::Waiting(_));
-        f.debug_struct("Flight")
-            .field("order", &self.order)
-            .field("waiting", &waiting)
-            .finish()
-    }
-}
-
-impl Flight {
-    /// Starts the job, or waits for its turn.
-    pub(super) fn begin(ctx: &Arc<ReadContext>, order: Order) -> Self {
-        let state = match Arc::clone(&ctx.jobs).try_acquire_owned() {
-            Ok(permit) => State::Running(launch(ctx, &order, permit)),
-            Err(_) => {
-                let turn = Arc::clone(&ctx.jobs).acquire_owned();
-                State::Waiting(Box::pin(async move { turn.await.ok() }))
-            }
-        };
-        Self {
-            order,
-            state,
-            timer: None,
-        }
-    }
-
-    /// Starts the job only if a turn is free: nobody waits for it yet.
-    pub(super) fn try_begin(ctx: &Arc<ReadContext>, order: Order) -> Option<Self> {
-        let permit = Arc::clone(&ctx.jobs).try_acquire_owned().ok()?;
-        let state = State::Running(launch(ctx, &order, permit));
-        Some(Self {
-            order,
-            state,
-            timer: None,
-        })
-    }
-
-    /// What came of it.
-    pub(super) fn poll(
-        &mut self,
-        ctx: &Arc<ReadContext>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Fetched, JobDied>> {
-        loop {
-            match &mut self.state {
-                State::Waiting(turn) => match ready!(turn.as_mut().poll(cx)) {
-                    Some(permit) => self.state = State::Running(launch(ctx, &self.order, permit)),
-                    None => return Poll::Ready(Err(JobDied)),
-                },
-                State::Running(completion) => return Pin::new(completion).poll(cx),
-            }
-        }
-    }
-
-    /// Resolves when it has been waited for as long as anybody may be kept waiting, and again after
-    /// as much time.
-    pub(super) fn poll_late(&mut self, ctx: &ReadContext, cx: &mut Context<'_>) -> Poll<Error> {
-        let Some(patience) = &ctx.patience else {
-            return Poll::Pending;
-        };
-        let timer = self.timer.get_or_insert_with(|| patience.timer());
-        ready!(timer.as_mut().poll(cx));
-        self.timer = None;
-        Poll::Ready(Error::stalled(patience.after))
-    }
-}
-
-fn launch(
-    ctx: &Arc<ReadContext>,
-    order: &Order,
-    permit: OwnedSemaphorePermit,
-) -> Completion<Fetched> {
-    let (order, inner) = (order.clone(), Arc::clone(ctx));
-    ctx.job(move || {
-        let fetched = carry_out(&inner, &order).unwrap_or_else(Fetched::Failed);
-        // The turn is over when the job is, not when its reader has gone.
-        drop(permit);
-        fetched
-    })
-}
-
 /// Does what was ordered. Blocks.
-fn carry_out(ctx: &ReadContext, order: &Order) -> Result<Fetched, StorageError> {
+pub(super) fn carry_out(ctx: &ReadContext, order: &Order) -> Result<Fetched, StorageError> {
     if order.task == Task::Refresh {
         ctx.look_again();
         return Ok(Fetched::Done);
@@ -207,26 +107,35 @@ fn carry_out(ctx: &ReadContext, order: &Order) -> Result<Fetched, StorageError> 
         fetched,
         Ok(Fetched::Bad { .. } | Fetched::Damaged(..)) | Err(_)
     );
+    if !is_bad || order.far {
+        return fetched;
+    }
     // A good copy in another tier is read instead of a damaged one.
-    if is_bad
-        && order.segment.copies.hot
+    if order.segment.copies.hot
         && let Some(instead) = warm::instead(ctx, order)
     {
         return Ok(instead);
     }
-    fetched
+    match order.segment.copies.cold {
+        Some(_) if ctx.remote().is_some() => {
+            ctx.wish_healed(order.stream, &order.segment);
+            Ok(Fetched::Far)
+        }
+        _ => fetched,
+    }
 }
 
 fn from_file(ctx: &ReadContext, order: &Order) -> Result<Fetched, StorageError> {
-    let log = ctx.log()?;
-    let open = ctx
-        .files
-        .get(&*ctx.disk, &ctx.layout, log, order.stream, &order.segment);
+    let whence = ctx.whence(order.stream)?;
+    let open = match order.far {
+        true => ctx.files.cold(&whence, &order.segment),
+        false => ctx.files.get(&whence, &order.segment),
+    };
     let open = match open {
         Err(StorageError::Corrupt(damage)) => return Ok(Fetched::Damaged(damage, None)),
         open => open?,
     };
-    let expect = order.segment.identity(log, order.stream);
+    let expect = order.segment.identity(whence.log, order.stream);
     match open.know(&expect, &order.segment.span()) {
         Err(StorageError::Corrupt(damage)) => return Ok(Fetched::Damaged(damage, None)),
         known => known?,

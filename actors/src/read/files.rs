@@ -1,26 +1,28 @@
 //! Segment files that readers keep open, a bounded number: the segment itself, or its compressed
-//! file, which is read as if it were the segment.
+//! file, here or in Tier 2, which is read as if it were the segment.
 
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use quick_cache::sync::Cache;
 use tierlog_storage::{
-    Damage, LogId, Result, SegmentNo, StorageError, StreamId,
+    Damage, LogId, SegmentNo, StorageError, StreamId,
     disk::{Access, Disk},
     layout::Layout,
-    manifest::WarmCopy,
     segment::{Latched, ScanExpect, Span, first_use},
-    warm::{WARM_VERSION, WarmFault, WarmView, as_segment},
+    warm::{WARM_VERSION, WarmFault, WarmIdentity, WarmView, as_segment},
 };
 
-use crate::stream::segments::Segment;
+use crate::{cold::Remote, stream::segments::Segment};
+
+type Result<T, E = StorageError> = std::result::Result<T, E>;
 
 /// Which copy of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Tier {
     Hot,
     Warm,
+    Cold,
 }
 
 type Key = (StreamId, SegmentNo, Tier);
@@ -97,20 +99,13 @@ impl Files {
         }
     }
 
-    /// The file of a segment: itself, or its compressed file where that alone is there. However many
-    /// ask at once, it is opened once.
+    /// The file of a segment on this machine: itself, or its compressed file where that alone is
+    /// there. However many ask at once, it is opened once.
     ///
     /// # Errors
     /// When it can't be opened; `Corrupt` over the whole segment when its compressed file is damaged
     /// as a whole.
-    pub fn get(
-        &self,
-        disk: &dyn Disk,
-        layout: &Layout,
-        log: LogId,
-        stream: StreamId,
-        segment: &Segment,
-    ) -> Result<Arc<OpenFile>> {
+    pub fn get(&self, at: &Whence<'_>, segment: &Segment) -> Result<Arc<OpenFile>> {
         if let Some(file) = &segment.file {
             // The writer has it open; it does not count as one of ours. He wrote the header, or read
             // it when he began.
@@ -119,22 +114,19 @@ impl Files {
             return Ok(open);
         }
         if !segment.copies.hot {
-            return self.warm(disk, layout, log, stream, segment);
+            return self.warm(at, segment);
         }
-        let hot = self
-            .open
-            .get_or_insert_with(&(stream, segment.no, Tier::Hot), || {
-                let path = layout.segment(stream, segment.no);
-                let file = disk
-                    .open(&path, Access::Read)
-                    .map_err(|source| StorageError::io("open", &path, source))?;
-                Ok(OpenFile::new(Arc::new(Latched::new(file, path)), None))
-            });
+        let hot = self.keep(at.stream, segment, Tier::Hot, || {
+            let path = at.layout.segment(at.stream, segment.no);
+            let file = at
+                .disk
+                .open(&path, Access::Read)
+                .map_err(|source| StorageError::io("open", &path, source))?;
+            Ok(OpenFile::new(Arc::new(Latched::new(file, path)), None))
+        });
         match hot {
             // It was dropped a moment ago, or is gone for a bad reason: there is another copy.
-            Err(_) if segment.copies.warm.is_some() => {
-                self.warm(disk, layout, log, stream, segment)
-            }
+            Err(_) if segment.copies.warm.is_some() => self.warm(at, segment),
             hot => hot,
         }
     }
@@ -143,33 +135,61 @@ impl Files {
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub fn warm(
-        &self,
-        disk: &dyn Disk,
-        layout: &Layout,
-        log: LogId,
-        stream: StreamId,
-        segment: &Segment,
-    ) -> Result<Arc<OpenFile>> {
+    pub fn warm(&self, at: &Whence<'_>, segment: &Segment) -> Result<Arc<OpenFile>> {
+        let path = at.layout.warm(at.stream, segment.no);
         let Some(copy) = segment.copies.warm else {
-            let path = layout.segment(stream, segment.no);
             let gone = std::io::ErrorKind::NotFound.into();
             return Err(StorageError::io("open", path, gone));
         };
-        self.open
-            .get_or_insert_with(&(stream, segment.no, Tier::Warm), || {
-                let view = open_warm(disk, layout, log, stream, segment, &copy)?;
-                let view = Arc::new(view);
-                let file = Arc::new(as_segment(&view));
-                Ok(OpenFile::new(file, Some(view)))
-            })
+        self.keep(at.stream, segment, Tier::Warm, || {
+            let view = at.compressed(segment, "in the compressed file", |identity| {
+                WarmView::open(at.disk, at.layout, identity, &copy)
+            })?;
+            let file = Arc::new(as_segment(&view));
+            Ok(OpenFile::new(file, Some(view)))
+        })
+    }
+
+    /// The object of a segment, read as if it were the segment.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); when there is no such object, or nobody to read it.
+    pub fn cold(&self, at: &Whence<'_>, segment: &Segment) -> Result<Arc<OpenFile>> {
+        let (Some((key, spot)), Some(remote)) = (segment.object(at.stream), at.remote) else {
+            let path = at.layout.warm(at.stream, segment.no);
+            let what = match segment.copies.cold {
+                Some(_) => "the segment is in Tier 2, and `cold` is not set",
+                None => "there is no copy of the segment in Tier 2",
+            };
+            let gone = std::io::Error::new(std::io::ErrorKind::Unsupported, what);
+            return Err(StorageError::io("open", path, gone));
+        };
+        self.keep(at.stream, segment, Tier::Cold, || {
+            let view = at.compressed(segment, "in the object in Tier 2", |identity| {
+                WarmView::of(remote.file(key, spot.len), identity, spot.len)
+            })?;
+            let file = Arc::new(as_segment(&view));
+            Ok(OpenFile::new(file, Some(view)))
+        })
+    }
+
+    fn keep(
+        &self,
+        stream: StreamId,
+        segment: &Segment,
+        tier: Tier,
+        open: impl FnOnce() -> Result<Arc<OpenFile>>,
+    ) -> Result<Arc<OpenFile>> {
+        let key = (stream, segment.no, tier);
+        self.open.get_or_insert_with(&key, open)
     }
 
     /// Closes the files of segments that are gone, or are elsewhere.
     pub fn forget(&self, stream: StreamId, gone: &[SegmentNo]) {
         for no in gone {
-            self.open.remove(&(stream, *no, Tier::Hot));
-            self.open.remove(&(stream, *no, Tier::Warm));
+            for tier in [Tier::Hot, Tier::Warm, Tier::Cold] {
+                self.open.remove(&(stream, *no, tier));
+            }
         }
     }
 
@@ -184,36 +204,54 @@ impl Files {
     }
 }
 
-fn open_warm(
-    disk: &dyn Disk,
-    layout: &Layout,
-    log: LogId,
-    stream: StreamId,
-    segment: &Segment,
-    copy: &WarmCopy,
-) -> Result<WarmView> {
-    let Some(identity) = segment.warm_identity(log, stream) else {
-        return Err(StorageError::Invalid {
-            what: format!(
-                "segment {} has a compressed file and is not sealed",
-                segment.no
-            ),
-        });
-    };
-    WarmView::open(disk, layout, &identity, copy).map_err(|fault| match fault {
-        WarmFault::Disk(error) => error,
-        WarmFault::NewerVersion(found) => StorageError::NewerVersion {
-            path: layout.warm(stream, segment.no),
-            found,
-            supported: WARM_VERSION,
-        },
-        fault => StorageError::Corrupt(Damage {
-            stream,
-            segment: segment.no,
-            from: segment.base,
-            to: segment.end(),
-            bytes: (0, segment.end_byte()),
-            what: format!("in the compressed file, {fault}"),
-        }),
-    })
+/// Where the segments of a stream are looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Whence<'a> {
+    /// The disk.
+    pub disk: &'a dyn Disk,
+    /// Where its files are.
+    pub layout: &'a Layout,
+    /// Which log it is.
+    pub log: LogId,
+    /// Which stream.
+    pub stream: StreamId,
+    /// Who reads what is in Tier 2.
+    pub remote: Option<&'a Arc<Remote>>,
+}
+
+impl Whence<'_> {
+    /// Opens the compressed bytes of a segment, wherever they are.
+    fn compressed(
+        &self,
+        segment: &Segment,
+        place: &str,
+        open: impl FnOnce(&WarmIdentity) -> Result<WarmView, WarmFault>,
+    ) -> Result<Arc<WarmView>> {
+        let stream = self.stream;
+        let Some(identity) = segment.warm_identity(self.log, stream) else {
+            return Err(StorageError::Invalid {
+                what: format!(
+                    "segment {} has a compressed file and is not sealed",
+                    segment.no
+                ),
+            });
+        };
+        let opened = open(&identity).map_err(|fault| match fault {
+            WarmFault::Disk(error) => error,
+            WarmFault::NewerVersion(found) => StorageError::NewerVersion {
+                path: self.layout.warm(stream, segment.no),
+                found,
+                supported: WARM_VERSION,
+            },
+            fault => StorageError::Corrupt(Damage {
+                stream,
+                segment: segment.no,
+                from: segment.base,
+                to: segment.end(),
+                bytes: (0, segment.end_byte()),
+                what: format!("{place}, {fault}"),
+            }),
+        })?;
+        Ok(Arc::new(opened))
+    }
 }

@@ -51,11 +51,14 @@ impl Follower {
     pub(super) fn start(view: &Arc<View>) -> Result<Arc<Self>, Error> {
         let shared = Arc::new(Shared::default());
         let (of_thread, view) = (Arc::clone(&shared), Arc::clone(view));
+        let path = view.root().to_path_buf();
         thread::Builder::new()
             .name("tierlog-follow".into())
             .spawn(move || of_thread.run(&view))
-            .map_err(|error| Error::Unavailable {
-                why: error.to_string().into(),
+            .map_err(|error| Error::Io {
+                op: "start the threads for",
+                path,
+                source: Arc::new(error),
             })?;
         Ok(Arc::new(Self { shared }))
     }

@@ -44,9 +44,11 @@ impl Known {
             start: state.start,
             end: state.start,
             incarnation: state.incarnation,
+            archive: None,
         };
         let (budget, tail) = (Budget::new(0, None), TailBudget::new(0, Share::default()));
         let shared = StreamShared::new(id, &state.name, limits, budget, tail, begin);
+        shared.keeping.show(state.retention);
         shared.shut(Error::Unsupported {
             what: "the log is attached read-only".into(),
         });
@@ -112,6 +114,7 @@ impl Known {
         let shared = Arc::clone(&self.shared);
         let change = self.new_life(ctx, manifest, state, cut)?;
         shared.advance_start(state.start);
+        shared.keeping.show(state.retention);
         let gone = self.gone(state);
         let open = self.still_open(state);
         let mut kept: BTreeMap<SegmentNo, Arc<Segment>> = shared
@@ -231,13 +234,7 @@ impl Known {
         match &segment.status {
             SegmentStatus::Open => {
                 let probe = Segment::growing(no, segment.salt, Offset::ZERO, Offset::ZERO, 0);
-                let file = match ctx.files.get(
-                    &*ctx.disk,
-                    &ctx.layout,
-                    manifest.log,
-                    self.shared.id,
-                    &probe,
-                ) {
+                let file = match ctx.files.get(&ctx.whence(self.shared.id)?, &probe) {
                     Err(error) if error.is_missing() => return Ok(None),
                     file => file?,
                 };
@@ -321,9 +318,7 @@ impl Known {
 
     /// Takes the frames up to `claimed` and none beyond: those are not durable yet.
     fn walk(&self, ctx: &ReadContext, segment: &Arc<Segment>, claimed: Offset) -> Result<Offset> {
-        let open = ctx
-            .files
-            .get(&*ctx.disk, &ctx.layout, ctx.log()?, self.shared.id, segment)?;
+        let open = ctx.files.get(&ctx.whence(self.shared.id)?, segment)?;
         let file_len = open.file().len()?;
         let mut spot = Spot {
             pos: segment.end_byte(),

@@ -23,7 +23,8 @@ use super::{
     blocks::{BLOCK, FIRST_BLOCK},
     chunk::Chunk,
     cursor::Reader,
-    fetch::{Fetched, Flight, Order, Spot, Task, floor, key_of},
+    fetch::{Fetched, Order, Spot, Task, floor, key_of},
+    flight::Flight,
     resolve::Filter,
     waiting::AtTail,
 };
@@ -126,6 +127,7 @@ impl Reader {
             ready!(coop::poll_proceed(cx)).made_progress();
         }
         self.chunk = None;
+        self.stand();
         if let Some(damage) = self.damage.take_if(|damage| damage.to <= self.position) {
             drop(damage);
         }
@@ -254,6 +256,7 @@ impl Reader {
         let (stream, segment) = (self.stream.id, Arc::clone(segment));
         Order {
             stream,
+            far: segment.copies.is_remote(),
             segment,
             wanted,
             from,
@@ -333,7 +336,8 @@ impl Reader {
                     self.note_damage(damage);
                 }
             }
-            Ok(Fetched::Done) => {}
+            // That it is elsewhere has been followed up by the job itself.
+            Ok(Fetched::Done | Fetched::Far) => {}
             Ok(Fetched::Failed(error)) => return self.meet_failure(order, error),
             Err(JobDied) => {
                 return Err(Error::Unavailable {

@@ -19,6 +19,7 @@ mod chunk;
 mod cursor;
 mod fetch;
 mod files;
+mod flight;
 mod follow;
 mod growth;
 mod locate;

@@ -18,18 +18,23 @@ use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
 
 use super::{
     blocks::Blocks,
-    files::Files,
+    files::{Files, Whence},
     follow::Follower,
     view::View,
     wishes::{Wish, Wishes},
 };
 use crate::{
+    clock::Clock,
+    cold::Remote,
     error::Error,
     exec::{Completion, Executor, Running, Work, run},
     meters::{ReadMeters, Share},
     options::ReadMode,
-    stream::{segments::Segment, shared::StreamShared},
+    stream::{keeping::Lease, segments::Segment, shared::StreamShared},
 };
+
+/// Reading jobs from Tier 2 that are under way at once, of all readers together.
+const FAR_JOBS: usize = 16;
 
 /// What readers may take.
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +87,13 @@ pub struct ReadContext {
     /// One permit a job. The queue of the executor is bounded and refuses what does not fit;
     /// readers wait here instead, so that thousands of them never meet that refusal.
     pub(super) jobs: Arc<Semaphore>,
+    /// The same for what is read from Tier 2: a store that does not answer takes no turn from those who
+    /// read what is here.
+    far_jobs: Arc<Semaphore>,
+    /// By which clock readers keep what they stand on from being given up, where they do.
+    leases: OnceLock<Arc<dyn Clock>>,
+    /// Who reads what is in Tier 2, once it is known that there is one.
+    remote: OnceLock<Arc<Remote>>,
     /// How long readers wait, where there is a runtime that can tell.
     pub(super) patience: Option<Patience>,
     /// What readers would have done about where segments are.
@@ -114,6 +126,9 @@ impl ReadContext {
             mode: limits.mode,
             running: Running::default(),
             jobs: Arc::new(Semaphore::new(limits.jobs.max(1))),
+            far_jobs: Arc::new(Semaphore::new(FAR_JOBS)),
+            leases: OnceLock::new(),
+            remote: OnceLock::new(),
             patience: limits.stall_after.and_then(Patience::new),
             wishes: Wishes::default(),
             uses: AtomicU64::new(0),
@@ -125,6 +140,45 @@ impl ReadContext {
     /// Says which log it is; the first word counts.
     pub fn is_of(&self, log: LogId) {
         let _ = self.log.set(log);
+    }
+
+    /// From now on readers keep what they stand on from being given up.
+    pub fn leases_by(&self, clock: Arc<dyn Clock>) {
+        let _ = self.leases.set(clock);
+    }
+
+    /// A place for a reader of a stream.
+    pub(super) fn lease(&self, stream: &StreamShared) -> Option<Lease> {
+        let clock = self.leases.get()?;
+        Some(stream.keeping.leases.take(Arc::clone(clock)))
+    }
+
+    /// Says who reads what is in Tier 2; the first word counts.
+    pub fn reads_through(&self, remote: Arc<Remote>) {
+        let _ = self.remote.set(remote);
+    }
+
+    pub(super) fn remote(&self) -> Option<&Arc<Remote>> {
+        self.remote.get()
+    }
+
+    /// Where the segments of a stream are looked for.
+    pub(super) fn whence(&self, stream: StreamId) -> Result<Whence<'_>, StorageError> {
+        Ok(Whence {
+            disk: &*self.disk,
+            layout: &self.layout,
+            log: self.log()?,
+            stream,
+            remote: self.remote(),
+        })
+    }
+
+    /// The turns of a kind of reading job.
+    pub(super) fn turns(&self, far: bool) -> &Arc<Semaphore> {
+        match far {
+            true => &self.far_jobs,
+            false => &self.jobs,
+        }
     }
 
     pub(super) fn log(&self) -> Result<LogId, StorageError> {
@@ -188,7 +242,16 @@ impl ReadContext {
         &self,
         f: impl FnOnce() -> T + Send + 'static,
     ) -> Completion<T> {
-        run(&self.executor, Work::Read, &self.running, f)
+        self.job_of(Work::Read, f)
+    }
+
+    /// Runs one on the threads for this kind of work.
+    pub(super) fn job_of<T: Send + 'static>(
+        &self,
+        work: Work,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> Completion<T> {
+        run(&self.executor, work, &self.running, f)
     }
 }
 

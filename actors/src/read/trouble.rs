@@ -11,7 +11,8 @@ use tierlog_storage::{Damage, Offset, SegmentNo, StorageError};
 
 use super::{
     cursor::Reader,
-    fetch::{Flight, Order, Spot, Task, key_of},
+    fetch::{Order, Spot, Task, key_of},
+    flight::Flight,
     source::Ending,
     waiting::AtTail,
 };
@@ -45,14 +46,10 @@ impl Reader {
         if self.life_has_moved() || now.is_none_or(|now| now.no != segment.no) {
             return Ok(());
         }
-        if matches!(error, StorageError::NewerVersion { .. }) {
-            // Nothing is damaged, and waiting or skipping would not help: another program is needed.
-            return Err(error.into());
-        }
         if !error.is_missing() {
-            return Err(Error::Unavailable {
-                why: error.to_string().into(),
-            });
+            // Nothing is known to be damaged, so there is nothing to skip. What helps depends on the
+            // cause: rights, descriptors, another disk, or the program that wrote the file.
+            return Err(error.into());
         }
         if self.suspect(segment.no, WHOLE_FILE) {
             // Of somebody else's log we may not have heard that the segment was dropped.

@@ -9,6 +9,7 @@
 use std::{
     collections::BTreeMap,
     ops::ControlFlow,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -44,6 +45,11 @@ struct Inner {
 }
 
 impl View {
+    /// Where the log is.
+    pub(super) fn root(&self) -> &Path {
+        self.ctx.layout.root()
+    }
+
     /// What was found by reading the whole log.
     pub(super) fn new(ctx: Arc<ReadContext>, found: &ReadOnlyLog) -> Self {
         let streams = found

@@ -83,6 +83,7 @@ pub(super) enum AtTail {
 
 impl Reader {
     pub(super) fn poll_tail(&mut self, cx: &mut Context<'_>) -> Poll<AtTail> {
+        self.leave();
         if !self.options.follow {
             return Poll::Ready(AtTail::End);
         }

@@ -1,4 +1,5 @@
-//! Reading out of a compressed file: only the zstd frames that are needed.
+//! Reading out of a compressed file, or out of an object that is one: only the zstd frames that are
+//! needed.
 
 use std::sync::Arc;
 
@@ -70,7 +71,10 @@ pub(super) fn diagnose(order: &Order, view: &WarmView, spot: Spot) -> Fetched {
         from: spot.offset,
         to: next.map_or(segment.end(), |next| next.offset),
         bytes: (spot.pos, next.map_or(segment.end_byte(), |next| next.pos)),
-        what: "in the compressed file, a frame can't be decoded".into(),
+        what: match order.far {
+            true => "in the object in Tier 2, a frame can't be decoded".into(),
+            false => "in the compressed file, a frame can't be decoded".into(),
+        },
     };
     Fetched::Damaged(damage, next)
 }
@@ -79,11 +83,8 @@ pub(super) fn diagnose(order: &Order, view: &WarmView, spot: Spot) -> Fetched {
 pub(super) fn instead(ctx: &ReadContext, order: &Order) -> Option<Fetched> {
     let segment = &order.segment;
     segment.copies.warm?;
-    let log = ctx.log().ok()?;
-    let open = ctx
-        .files
-        .warm(&*ctx.disk, &ctx.layout, log, order.stream, segment)
-        .ok()?;
+    let whence = ctx.whence(order.stream).ok()?;
+    let open = ctx.files.warm(&whence, segment).ok()?;
     let view: &Arc<WarmView> = open.warm()?;
     if order.task == Task::Index {
         segment.keep_index(index(view, segment));

@@ -79,6 +79,10 @@ impl StreamShared {
             door.forget_timed_beyond(from);
             match next_life {
                 NextLife::Refuse(error) => {
+                    // What is in the open segment is sealed by nobody, and so never archived.
+                    if let Some(archive) = door.life.marks.archive() {
+                        archive.fail(error.clone());
+                    }
                     door.shut.get_or_insert(error);
                 }
                 NextLife::GoOn { blocked } => {
@@ -143,9 +147,11 @@ impl StreamShared {
                 }
                 // All that was accepted before a truncation is durable by then, and its tickets
                 // may still say so: the old marks keep their value.
-                LifeChange::Truncated => {}
+                LifeChange::Truncated => door.life.marks.cut_off(end.get()),
             }
-            door.life = Life::new(number, Arc::new(Marks::starting_at(end.get())));
+            let archive = door.life.marks.archive().cloned();
+            let marks = Marks::with_archive(end.get(), archive);
+            door.life = Life::new(number, Arc::new(marks));
             show();
             // Behind the cut that was noted above: who sees the number sees the cut.
             self.life_number.store(number.get(), Ordering::Release);
@@ -187,6 +193,21 @@ impl StreamShared {
             Vec::new(),
             NextLife::Refuse(refuse),
         );
+    }
+
+    /// Nothing more will be archived of this stream, by this owner.
+    pub fn end_archive(&self, why: Error) {
+        if let Some(archive) = self.life().marks.archive() {
+            archive.fail(why);
+        }
+    }
+
+    /// Everything below `end` is archived.
+    pub fn advance_archived(&self, end: Offset) {
+        if let Some(archive) = self.life().marks.archive() {
+            archive.advance(end.get());
+        }
+        self.publish();
     }
 
     /// Takes everything from the lane: records by their first offset, and commands.

@@ -1,15 +1,17 @@
-//! The two watermarks that tickets wait on, and the tickets that wait.
+//! The watermarks that tickets wait on, and the tickets that wait.
 
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::Waker,
 };
 
 use serde::Serialize;
+
+use super::archive::ArchiveMark;
 
 /// How far a record has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -19,8 +21,8 @@ pub enum Level {
     Written,
     /// Synced: survives power loss.
     Durable,
-    /// In object storage, named by a published manifest. There is no Tier 2 in this version, so it
-    /// is refused at once.
+    /// In Tier 2, named by a published catalog object: survives the loss of the machine. Refused at
+    /// once where the log has no Tier 2 that outlives it.
     Archived,
 }
 
@@ -33,6 +35,10 @@ pub struct Marks {
     written: AtomicU64,
     durable: AtomicU64,
     waiting: Mutex<Waiting>,
+    /// Shared with the other lives of the stream; none without Tier 2.
+    archive: Option<Arc<ArchiveMark>>,
+    /// A truncation took back everything from here on, durable as it was.
+    cut_off: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +52,7 @@ impl Waiting {
     fn of(&mut self, level: Level) -> &mut BTreeMap<(u64, u64), Waker> {
         match level {
             Level::Written => &mut self.written,
+            // Without Tier 2 nobody gets to wait for `Archived`.
             Level::Durable | Level::Archived => &mut self.durable,
         }
     }
@@ -59,12 +66,19 @@ pub struct Place {
 }
 
 impl Marks {
-    /// Watermarks that begin where everything below `end` is durable.
+    /// Watermarks that begin where everything below `end` is durable, without Tier 2.
     pub fn starting_at(end: u64) -> Self {
+        Self::with_archive(end, None)
+    }
+
+    /// The same with what the stream's lives share.
+    pub fn with_archive(end: u64, archive: Option<Arc<ArchiveMark>>) -> Self {
         Self {
             written: AtomicU64::new(end),
             durable: AtomicU64::new(end),
             waiting: Mutex::default(),
+            archive,
+            cut_off: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -72,8 +86,28 @@ impl Marks {
     pub fn get(&self, level: Level) -> u64 {
         match level {
             Level::Written => self.written.load(Ordering::Acquire),
-            Level::Durable | Level::Archived => self.durable.load(Ordering::Acquire),
+            Level::Durable => self.durable.load(Ordering::Acquire),
+            Level::Archived => self.archive.as_ref().map_or(0, |archive| archive.get()),
         }
+    }
+
+    /// How far the stream is archived, where it has Tier 2.
+    pub fn archive(&self) -> Option<&Arc<ArchiveMark>> {
+        self.archive.as_ref()
+    }
+
+    /// A truncation takes back everything from `end` on. Tickets that were told that it is durable
+    /// stay told; those that wait to see it archived will never.
+    pub fn cut_off(&self, end: u64) {
+        self.cut_off.fetch_min(end, Ordering::AcqRel);
+        if let Some(archive) = &self.archive {
+            archive.wake_beyond(end);
+        }
+    }
+
+    /// Where a truncation has cut; `u64::MAX` for nowhere.
+    pub fn was_cut_off(&self) -> u64 {
+        self.cut_off.load(Ordering::Acquire)
     }
 
     /// Raises `written` and wakes the tickets that it reaches.
@@ -108,6 +142,11 @@ impl Marks {
         place: Option<Place>,
         waker: &Waker,
     ) -> Place {
+        if let (Level::Archived, Some(archive)) = (level, &self.archive) {
+            let before = place.map(|place| place.key);
+            let key = archive.register(target, before, waker);
+            return Place { level, key };
+        }
         let mut waiting = self.lock();
         if let Some(place) = place {
             waiting.of(place.level).remove(&place.key);
@@ -123,7 +162,10 @@ impl Marks {
 
     /// Gives up a place; a ticket that is dropped leaves nothing behind.
     pub fn forget(&self, place: Place) {
-        self.lock().of(place.level).remove(&place.key);
+        match (place.level, &self.archive) {
+            (Level::Archived, Some(archive)) => archive.forget(place.key),
+            _ => drop(self.lock().of(place.level).remove(&place.key)),
+        }
     }
 
     /// Wakes every ticket that waits for something beyond `from`: it will never come this way.
@@ -142,6 +184,9 @@ impl Marks {
             woken
         };
         woken.into_iter().for_each(Waker::wake);
+        if let Some(archive) = &self.archive {
+            archive.wake_beyond(from);
+        }
     }
 
     /// How many tickets wait.

@@ -1,8 +1,10 @@
 //! What the handles, the readers and the writer of a stream share.
 
+pub mod archive;
 pub mod bell;
 pub mod budget;
 mod door;
+pub mod keeping;
 mod lives;
 pub mod marks;
 pub mod segments;

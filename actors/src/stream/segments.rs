@@ -9,8 +9,9 @@ use std::{
 };
 
 use tierlog_storage::{
-    LogId, Offset, SegmentNo, StreamId,
-    manifest::{Residency, SealedFacts, SegmentStatus, WarmCopy},
+    Epoch, LogId, Offset, SegmentNo, StreamId,
+    catalog::SegmentKey,
+    manifest::{ColdCopy, Residency, SealedFacts, SegmentStatus, WarmCopy},
     segment::{IndexEntry, Latched, ScanExpect, Span, SparseIndex},
     warm::WarmIdentity,
 };
@@ -26,13 +27,38 @@ pub enum SegmentKind {
     Sealed(SealedFacts),
 }
 
-/// Which copies of a segment there are on this machine.
+/// Which copies of a segment there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Copies {
     /// The segment file.
     pub hot: bool,
     /// The compressed file.
     pub warm: Option<WarmCopy>,
+    /// The object.
+    pub cold: Option<ColdSpot>,
+}
+
+/// An object that holds a compressed file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ColdSpot {
+    /// Its length.
+    pub len: u64,
+    /// Its checksum.
+    pub crc: u64,
+    /// The epoch of the owner that uploaded it; the rest of its key is what the segment is.
+    pub epoch: Epoch,
+}
+
+impl ColdSpot {
+    /// What the manifest says; `None` where the object is being deleted.
+    pub fn of(copy: &ColdCopy) -> Option<Self> {
+        let key = SegmentKey::parse(&copy.key).filter(|_| !copy.dropped)?;
+        Some(Self {
+            len: copy.len,
+            crc: copy.crc,
+            epoch: key.epoch,
+        })
+    }
 }
 
 impl Copies {
@@ -40,14 +66,21 @@ impl Copies {
     pub const HOT: Self = Self {
         hot: true,
         warm: None,
+        cold: None,
     };
 
     /// What the manifest says.
-    pub const fn of(residency: &Residency) -> Self {
+    pub fn of(residency: &Residency) -> Self {
         Self {
             hot: residency.hot,
             warm: residency.warm,
+            cold: residency.cold.as_ref().and_then(ColdSpot::of),
         }
+    }
+
+    /// No copy is on this machine.
+    pub const fn is_remote(&self) -> bool {
+        !self.hot && self.warm.is_none() && self.cold.is_some()
     }
 }
 
@@ -216,6 +249,18 @@ impl Segment {
             salt: self.salt,
             facts,
         })
+    }
+
+    /// The key of its object, and the object, if there is one.
+    pub fn object(&self, stream: StreamId) -> Option<(SegmentKey, ColdSpot)> {
+        let spot = self.copies.cold?;
+        let key = SegmentKey {
+            stream,
+            base: self.base,
+            epoch: spot.epoch,
+            segment: self.no,
+        };
+        Some((key, spot))
     }
 
     /// One past its last record.

@@ -14,9 +14,11 @@ use tierlog_storage::{Incarnation, Offset, StreamId, segment::NewRecord};
 use tokio::sync::watch;
 
 use super::{
+    archive::ArchiveMark,
     bell::Bell,
     budget::Budget,
     door::Door,
+    keeping::Keeping,
     marks::{Level, Marks},
     segments::Segments,
     tail::{Tail, TailBudget},
@@ -42,7 +44,7 @@ pub struct Watermarks {
     pub start: Offset,
     /// Everything below is synced.
     pub durable: Offset,
-    /// Everything below is in object storage. Without Tier 2 it stays at `start`.
+    /// Everything below is in Tier 2, or trimmed. Without Tier 2 it stays at `start`.
     pub archived: Offset,
     /// Everything below is handed to the operating system.
     pub written: Offset,
@@ -72,6 +74,8 @@ pub struct StreamShared {
     pub edges: tokio::sync::Mutex<()>,
     /// Held by the trim whose turn it is, so that `edges` is refused to it by a truncation alone.
     pub trims: tokio::sync::Mutex<()>,
+    /// How much of it is kept.
+    pub keeping: Keeping,
     limits: DoorLimits,
     door: Mutex<Door>,
     pub(super) lane_in: flume::Sender<LaneMsg>,
@@ -97,11 +101,13 @@ impl StreamShared {
     ) -> Arc<Self> {
         let (lane_in, lane_out) = flume::bounded(limits.lane);
         let end = begin.end.get();
-        let life = Life::new(begin.incarnation, Arc::new(Marks::starting_at(end)));
+        let archived = begin.archive.as_ref().map_or(0, |archive| archive.get());
+        let marks = Marks::with_archive(end, begin.archive);
+        let life = Life::new(begin.incarnation, Arc::new(marks));
         let watermarks = Watermarks {
             start: begin.start,
             durable: begin.end,
-            archived: begin.start,
+            archived: begin.start.max(Offset(archived)),
             written: begin.end,
             next: begin.end,
             incarnation: begin.incarnation,
@@ -115,6 +121,7 @@ impl StreamShared {
             bell: Bell::default(),
             edges: tokio::sync::Mutex::default(),
             trims: tokio::sync::Mutex::default(),
+            keeping: Keeping::default(),
             limits,
             door: Mutex::new(Door {
                 next: end,
@@ -459,7 +466,7 @@ impl StreamShared {
         Watermarks {
             start,
             durable,
-            archived: start,
+            archived: start.max(Offset(door.life.marks.get(Level::Archived))),
             written,
             next: Offset(door.next).max(written),
             incarnation: door.life.number,
@@ -474,7 +481,7 @@ impl StreamShared {
 }
 
 /// Where a stream begins when it is opened.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Begin {
     /// The first offset that is there.
     pub start: Offset,
@@ -482,4 +489,6 @@ pub struct Begin {
     pub end: Offset,
     /// The life of its tail.
     pub incarnation: Incarnation,
+    /// How far it is archived, where it can be.
+    pub archive: Option<Arc<ArchiveMark>>,
 }

@@ -22,6 +22,7 @@ fn stream() -> Arc<StreamShared> {
         start: Offset(0),
         end: Offset(0),
         incarnation: Incarnation(1),
+        archive: None,
     };
     let (budget, tail) = (
         Budget::new(4_000, None),

@@ -188,17 +188,18 @@ impl Ticket {
     /// The outcome, if there is one already. After `Some(Err(_))` the records are handed out, so a
     /// second call gives the error without them.
     pub fn now(&mut self) -> Option<Result<Ack, AppendError>> {
-        if self.level == Level::Archived {
-            let what = "there is no Tier 2 in this version, so nothing is ever archived".into();
-            let error = Error::Unsupported { what };
+        // The mark first, then the cut: marks may pass a cut only with records accepted after it,
+        // so whoever sees such a mark also sees the cut.
+        let end = self.offset + u64::from(self.count);
+        let reached = self.life.marks.get(self.level) >= end;
+        if self.level == Level::Archived
+            && let Some(error) = self.never_archived(end, reached)
+        {
             return Some(Err(AppendError {
                 error,
                 records: Vec::new(),
             }));
         }
-        // The mark first, then the cut: marks may pass a cut only with records accepted after it,
-        // so whoever sees such a mark also sees the cut.
-        let reached = self.life.marks.get(self.level) >= self.offset + u64::from(self.count);
         if self.life.cut.load(Ordering::Acquire) <= self.offset {
             return Some(Err(self.life.failure(self.offset)));
         }
@@ -207,6 +208,24 @@ impl Ticket {
             count: self.count,
             level: self.level,
         }))
+    }
+
+    /// Why the record will not be archived, though it was, or may yet be, durable.
+    fn never_archived(&self, end: u64, reached: bool) -> Option<Error> {
+        let Some(archive) = self.life.marks.archive() else {
+            let what = "the log has no Tier 2 that outlives it, so nothing is ever archived";
+            return Some(Error::Unsupported { what: what.into() });
+        };
+        let cut = self.life.marks.was_cut_off();
+        if cut < end {
+            return Some(Error::Truncated {
+                end: Offset(cut),
+                position: Offset(self.offset),
+            });
+        }
+        // What is not in the log at all is told as such.
+        let failed = self.life.cut.load(Ordering::Acquire) <= self.offset;
+        archive.failure().filter(|_| !reached && !failed)
     }
 
     /// Waits on the calling thread. For threads outside Tokio.

@@ -24,6 +24,7 @@ use super::{
     shared::LogShared,
 };
 use crate::{
+    cold::ColdLink,
     context::{Generation, LogContext},
     error::Error,
     exec::Running,
@@ -63,6 +64,7 @@ pub(super) fn spawn(
         endings: endings.into_iter().collect(),
         restarted: VecDeque::new(),
         failed: None,
+        overtaken: None,
         stopped: false,
         waiting,
     };
@@ -90,6 +92,8 @@ pub struct SupervisorActor {
     /// When actors ended, within the window that counts.
     pub(super) restarted: VecDeque<Instant>,
     pub(super) failed: Option<Error>,
+    /// Tier 2 is somebody else's: nothing is appended any more.
+    pub(super) overtaken: Option<Error>,
     pub(super) stopped: bool,
     /// Messages in the mailbox.
     waiting: Share,
@@ -138,6 +142,12 @@ impl SupervisorActor {
                     self.restart_compressor(&ending.reason).await;
                 }
             }
+            Who::Uploader => {
+                let current = self.generation.as_ref().map(|_| self.generation_serial());
+                if current == Some(ending.serial) {
+                    self.restart_uploader(&ending.reason).await;
+                }
+            }
             Who::Shared(name) => {
                 let current = self.generation.as_ref().map(|_| self.generation_serial());
                 if current == Some(ending.serial) {
@@ -153,6 +163,7 @@ impl SupervisorActor {
             if self.stopped {
                 return None;
             }
+            let cold = self.log.cold.clone().filter(|_| self.overtaken.is_none());
             tokio::select! {
                 biased;
                 Some(ending) = self.endings.next(), if !self.endings.is_empty() => {
@@ -161,11 +172,32 @@ impl SupervisorActor {
                 Some(outcome) = self.tasks.next(), if !self.tasks.is_empty() => {
                     self.opened(outcome).await;
                 }
+                error = ended(cold.as_deref()) => self.overtake(error),
                 signal = mailbox.recv() => {
                     self.waiting.set_len(mailbox.len());
                     return signal;
                 }
             }
+        }
+    }
+
+    /// Tier 2 is not this log's any more. What was accepted becomes durable here; nothing more is taken,
+    /// since nobody would ever find it in the history that counts.
+    fn overtake(&mut self, error: Error) {
+        tracing::error!(target: "tierlog::supervisor", %error, "the log takes no more appends");
+        for entry in self.open.values() {
+            entry.stream.shut(error.clone());
+            entry.stream.end_archive(error.clone());
+        }
+        self.overtaken = Some(error);
+        self.shared.set_state(self.at_work());
+    }
+
+    /// What a log is doing whose actors are at work.
+    pub(super) fn at_work(&self) -> LogState {
+        match self.overtaken {
+            Some(_) => LogState::Overtaken,
+            None => LogState::Running,
         }
     }
 
@@ -178,6 +210,9 @@ impl SupervisorActor {
             generation.coordinator.kill();
             generation.flusher.kill();
             generation.compressor.kill();
+            if let Some((uploader, _)) = &generation.uploader {
+                uploader.kill();
+            }
             generation.manifest.kill();
         }
     }
@@ -187,6 +222,13 @@ impl SupervisorActor {
         for entry in self.open.values() {
             entry.stream.abandon(refuse.clone(), tickets);
         }
+    }
+}
+
+async fn ended(cold: Option<&ColdLink>) -> Error {
+    match cold {
+        Some(cold) => cold.ended().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -4,27 +4,30 @@ use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize};
 
 use futures::{FutureExt, future::BoxFuture};
 use kameo::error::{ActorStopReason, PanicError};
+use tierlog_cold::store::Store;
 use tierlog_storage::{
     disk::{Disk, DiskLock},
     layout::Layout,
-    manifest::{ManifestOptions, ManifestState, SegmentStatus},
+    manifest::{ManifestOptions, ManifestState},
     recovery::{OpenOptions, OpenedLog, open_log, open_log_with_lock},
 };
 
 use crate::{
     clock::Clock,
+    cold::{self, ColdLink},
     compressor,
     context::{Counters, Generation, LogContext},
-    coordinator::{self, Hot},
+    coordinator,
     error::Error,
     exec::{Executor, Running},
     fault::Faults,
     flusher,
-    manifest::{self, Ended, ManifestArgs},
+    manifest::{self, Ended, ManifestArgs, ManifestHandle},
     meters::{Meters, Share},
     options::Options,
     read::{ReadContext, ReadLimits},
     stream::{budget::Budget, tail::TailBudget},
+    uploader::{self, Claimant, UploaderArgs, UploaderHandle},
 };
 
 /// What an app, or a test, may put in place of the real thing.
@@ -38,6 +41,8 @@ pub struct Injected {
     pub executor: Arc<dyn Executor>,
     /// Armed points.
     pub faults: Faults,
+    /// Tier 2, if there is one.
+    pub store: Option<Arc<dyn Store>>,
 }
 
 /// The lock on the directory, kept over restarts.
@@ -65,6 +70,8 @@ pub(super) enum Who {
     Shared(&'static str),
     /// Serves all streams, and nothing rests on what it was doing.
     Compressor,
+    /// The same.
+    Uploader,
     /// Serves one.
     Writer(tierlog_storage::StreamId),
 }
@@ -78,6 +85,7 @@ pub(super) fn context(options: Options, injected: Injected) -> Arc<LogContext> {
         clock,
         executor,
         faults,
+        store,
     } = injected;
     let limits = ReadLimits {
         mode: options.read,
@@ -91,6 +99,7 @@ pub(super) fn context(options: Options, injected: Injected) -> Arc<LogContext> {
         Arc::clone(&executor),
         &limits,
     );
+    let cold = store.map(|store| link(store, &readers));
     let in_tails = Share::of(&readers.meters.tail_bytes);
     let tail = TailBudget::new(options.tail_cache, in_tails);
     Arc::new(LogContext {
@@ -102,12 +111,21 @@ pub(super) fn context(options: Options, injected: Injected) -> Arc<LogContext> {
         faults,
         counters: Counters::default(),
         meters: Meters::new(),
+        cold,
         readers,
         budget,
         tail,
         lock: Mutex::default(),
         dirty: AtomicUsize::new(0),
     })
+}
+
+/// Tier 2, not claimed yet.
+pub(super) fn link(store: Arc<dyn Store>, readers: &ReadContext) -> Arc<ColdLink> {
+    let is_durable = store.is_durable();
+    let link = ColdLink::new(cold::client(store), is_durable);
+    readers.reads_through(Arc::clone(&link.remote));
+    link
 }
 
 /// The span of a recovery. It is made where the recovery is asked for, and entered where it runs.
@@ -143,6 +161,9 @@ pub(super) fn recover(
     });
     *log.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(&lock));
     log.readers.is_of(opened.log);
+    if !log.options.reader_lease.is_zero() {
+        log.readers.leases_by(Arc::clone(&log.clock));
+    }
     Ok((lock, opened))
 }
 
@@ -168,8 +189,11 @@ pub(super) fn start(
     let running = Running::default();
     let claims = Arc::new(claims);
     let epoch = state.epoch;
-    let hot = hot(&state, log.options.segment_size);
-    let table = coordinator::Table::of(&state);
+    let (size, budget) = (log.options.segment_size, log.options.hot_budget);
+    let ledger = coordinator::Ledger::of(&state, size, budget, &log.meters);
+    let mut table = coordinator::Table::of(&state);
+    table.outlives = log.cold.as_ref().is_some_and(|cold| cold.is_durable);
+    let known = log.cold.is_some().then(|| state.clone());
     let args = ManifestArgs {
         log: Arc::clone(log),
         running: running.clone(),
@@ -180,12 +204,17 @@ pub(super) fn start(
     let (flusher, flusher_end) = flusher::spawn(Arc::clone(log), Arc::clone(&claims));
     let compressing = Running::default();
     let (compressor, compressor_end) = compressor::spawn(Arc::clone(log), compressing.clone());
+    let transferring = Running::default();
+    let started =
+        known.and_then(|known| start_uploader(log, &known, &manifest, &transferring, serial));
+    let (uploader, uploader_end) = started.unzip();
     let mover = coordinator::Mover {
         tasks: coordinator::Tasks::new(Arc::clone(log), manifest.clone(), epoch, running.clone()),
         log: id,
         compressor: compressor.clone(),
+        uploader: uploader.as_ref().map(|(handle, _)| handle.clone()),
     };
-    let (coordinator, coordinator_end) = coordinator::spawn(Arc::clone(log), mover, table, hot);
+    let (coordinator, coordinator_end) = coordinator::spawn(Arc::clone(log), mover, table, ledger);
     let generation = Generation {
         log: Arc::clone(log),
         id,
@@ -193,18 +222,42 @@ pub(super) fn start(
         claims,
         running,
         compressing,
+        transferring,
         flusher,
         compressor,
+        uploader,
         coordinator,
         manifest,
     };
-    let endings = vec![
+    let mut endings = vec![
         ending(manifest_end, Who::Shared("manifest"), serial),
         ending(flusher_end, Who::Shared("flusher"), serial),
         ending(coordinator_end, Who::Shared("coordinator"), serial),
         ending(compressor_end, Who::Compressor, serial),
     ];
+    endings.extend(uploader_end);
     (generation, endings)
+}
+
+/// The uploader, how it claims Tier 2, and its end.
+type Uploading = ((UploaderHandle, Claimant), BoxFuture<'static, Ending>);
+
+fn start_uploader(
+    log: &Arc<LogContext>,
+    state: &ManifestState,
+    manifest: &ManifestHandle,
+    running: &Running,
+    serial: u64,
+) -> Option<Uploading> {
+    let link = log.cold.as_ref()?;
+    let claimant = Claimant::new(state, manifest.clone(), log.options.cold_unfenced);
+    let (handle, end) = uploader::spawn(UploaderArgs {
+        log: Arc::clone(log),
+        link: Arc::clone(link),
+        claimant: claimant.clone(),
+        running: running.clone(),
+    });
+    Some(((handle, claimant), ending(end, Who::Uploader, serial)))
 }
 
 /// Watches a task: resolves once its actor's state is gone.
@@ -243,23 +296,4 @@ fn describe_panic(error: &PanicError) -> String {
         .with_str(ToOwned::to_owned)
         .or_else(|| error.with_downcast_ref::<Error, _, _>(ToString::to_string))
         .unwrap_or_else(|| "killed".to_owned())
-}
-
-/// What segments on disk hold of the hot budget.
-fn hot(state: &ManifestState, segment_size: u64) -> Hot {
-    let streams = state.streams.values();
-    let segments = streams.flat_map(|stream| stream.segments.values());
-    segments.fold(Hot::default(), |hot, segment| {
-        if !segment.residency.hot {
-            return hot;
-        }
-        let bytes = match &segment.status {
-            SegmentStatus::Sealed(facts) => facts.file_len,
-            SegmentStatus::Open | SegmentStatus::Closed { .. } => segment_size,
-        };
-        Hot {
-            bytes: hot.bytes.saturating_add(bytes),
-            segments: hot.segments + 1,
-        }
-    })
 }

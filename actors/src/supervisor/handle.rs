@@ -12,6 +12,8 @@ use super::{
     shared::LogShared,
 };
 use crate::{
+    cold::LinkState,
+    context::LogContext,
     error::Error,
     exec::{Running, Work, run},
     options::Options,
@@ -49,8 +51,38 @@ pub async fn start(mut options: Options, injected: Injected) -> Result<Superviso
     let (lock, opened) = opened.map_err(|died| Error::indeterminate(&died))??;
     findings::of_log(&log, &opened.report);
     let shared = LogShared::new(Arc::clone(&log), opened.report.clone());
+    let was_claimed = opened.state.published.is_some();
     let actor = actor::spawn(Arc::clone(&shared), lock, opened);
-    Ok(SupervisorHandle { actor, shared })
+    let handle = SupervisorHandle { actor, shared };
+    if let Err(error) = wait_for_tier_2(&log, was_claimed).await {
+        // The directory is free when the caller is told.
+        let _ = handle.shutdown(SLACK).await;
+        return Err(error);
+    }
+    Ok(handle)
+}
+
+/// Waits until Tier 2 is claimed. A log that had it before goes on without for as long as the store is
+/// down; a new one is told that it can't be reached, which most likely is a slip in its settings.
+async fn wait_for_tier_2(log: &LogContext, was_claimed: bool) -> Result<(), Error> {
+    let Some(cold) = &log.cold else {
+        return Ok(());
+    };
+    match timeout(log.options.cold_wait, cold.settled()).await {
+        Ok(settled) => settled,
+        Err(_) if was_claimed => {
+            tracing::warn!(target: "tierlog::supervisor", place = cold.client.place(), "opened without Tier 2, which does not answer");
+            Ok(())
+        }
+        Err(_) => {
+            let place = cold.client.place();
+            let why = match cold.state() {
+                LinkState::Claiming(Some(why)) => format!("Tier 2 at {place}: {why}"),
+                _ => format!("Tier 2 at {place} does not answer"),
+            };
+            Err(Error::Unavailable { why: why.into() })
+        }
+    }
 }
 
 impl SupervisorHandle {

@@ -9,6 +9,7 @@ use tierlog_storage::{
     error::StorageError,
     layout::Layout,
     manifest::{Entry, SegmentState, SegmentStatus, StreamState},
+    names::is_plain,
     recovery::{ActiveSegment, RecoverCtx, StreamRecovery, recover_stream, reopen_active},
     segment::{HEADER_LEN, Latched, RecordsRef, read_block},
 };
@@ -24,6 +25,7 @@ use crate::{
     exec::Running,
     protocol::{Reply, supervisor::OpenStream},
     stream::{
+        archive::ArchiveMark,
         budget::Budget,
         segments::{Copies, Segment},
         shared::{Begin, DoorLimits, StreamShared},
@@ -56,7 +58,7 @@ pub(super) struct Prepared {
 impl SupervisorActor {
     pub(super) fn open_stream(&mut self, open: OpenStream) {
         let OpenStream { name, create, done } = open;
-        if let Some(error) = &self.failed {
+        if let Some(error) = self.failed.as_ref().or(self.overtaken.as_ref()) {
             let _ = done.send(Err(error.clone()));
             return;
         }
@@ -145,9 +147,19 @@ impl SupervisorActor {
             start: state.start,
             end: state.next,
             incarnation: state.incarnation,
+            archive: self
+                .log
+                .cold
+                .as_ref()
+                .filter(|cold| cold.is_durable)
+                .map(|cold| {
+                    let (end, wishes) = (state.archived.get(), Arc::clone(&cold.wishes));
+                    ArchiveMark::new(id, end, wishes)
+                }),
         };
         let tail = Arc::clone(&self.log.tail);
         let stream = StreamShared::new(id, name, limits, budget, tail, begin);
+        stream.keeping.show(state.retention);
         fill_segments(&stream, state);
         self.known.insert(id, state.clone());
         self.names.insert(Arc::clone(name), id);
@@ -230,6 +242,10 @@ async fn prepare(
     known: Option<(StreamId, StreamState)>,
 ) -> Result<Prepared, Error> {
     let Some((id, _)) = known else {
+        if let Some(c) = name.chars().find(|c| !is_plain(*c)) {
+            let what = format!("it has U+{:04X}, which a terminal obeys", u32::from(c));
+            return Err(Error::StreamName { what });
+        }
         let id = StreamId::generate();
         let created_ns = generation.log.clock.now_ns();
         let created = Entry::StreamCreated {

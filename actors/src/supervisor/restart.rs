@@ -28,6 +28,7 @@ use crate::{
         shared::{LifeChange, StreamShared},
         ticket::Life,
     },
+    uploader::{self, UploaderArgs},
 };
 
 impl SupervisorActor {
@@ -144,6 +145,40 @@ impl SupervisorActor {
             .note_restart("compressor", reason, begun.elapsed());
     }
 
+    /// Begins again where the uploader left off: the claim is made anew, and finds what was published.
+    pub(super) async fn restart_uploader(&mut self, reason: &str) {
+        tracing::warn!(target: "tierlog::supervisor", reason, "the uploader ended");
+        let begun = Instant::now();
+        if !self.may_restart() {
+            self.fail_log("uploader", reason);
+            return;
+        }
+        self.pause().await;
+        let Some(generation) = self.generation.clone() else {
+            return;
+        };
+        let patience = self.log.options.stall_after;
+        let idle = timeout(patience, generation.transferring.idle()).await;
+        if idle.is_err() {
+            self.fail_log("uploader", "a job of its last life does not end");
+            return;
+        }
+        let (Some((handle, claimant)), Some(link)) = (&generation.uploader, &self.log.cold) else {
+            return;
+        };
+        let (fresh, ended) = uploader::spawn(UploaderArgs {
+            log: Arc::clone(&self.log),
+            link: Arc::clone(link),
+            claimant: claimant.clone(),
+            running: generation.transferring.clone(),
+        });
+        handle.replace(&fresh);
+        let serial = self.generation_serial();
+        self.endings.push(ending(ended, Who::Uploader, serial));
+        self.shared
+            .note_restart("uploader", reason, begun.elapsed());
+    }
+
     async fn recover_one(
         &mut self,
         id: StreamId,
@@ -231,7 +266,7 @@ impl SupervisorActor {
         let shared = self
             .generation
             .iter()
-            .flat_map(|generation| [generation.running.clone(), generation.compressing.clone()]);
+            .flat_map(|generation| generation.jobs());
         for running in streams.chain(shared).collect::<Vec<_>>() {
             if tokio::time::timeout_at(deadline, running.idle())
                 .await
@@ -293,7 +328,7 @@ impl SupervisorActor {
             }
         }
         self.shared.set_generation(Some(generation));
-        self.shared.set_state(LogState::Running);
+        self.shared.set_state(self.at_work());
     }
 
     /// It ended too often, or in a way that nothing can be built on.
@@ -332,6 +367,7 @@ fn resume(
     // A trim whose outcome nobody was told of may have happened. Before the segments: who finds none
     // below the start knows why.
     stream.advance_start(state.start);
+    stream.keeping.show(state.retention);
     stream.begin_life_with(state.incarnation, end, change, || {
         fill_segments(stream, state);
         stream.tail.clear();

@@ -161,6 +161,7 @@ impl LogShared {
             held_bytes: self.log.budget.held(),
             restarts: status.restarts.clone(),
             failed_streams,
+            cold: self.log.cold.as_ref().map(|cold| cold.health()),
         }
     }
 

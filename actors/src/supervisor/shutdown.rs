@@ -135,7 +135,7 @@ impl SupervisorActor {
         let shared = self
             .generation
             .iter()
-            .flat_map(|generation| [generation.running.clone(), generation.compressing.clone()]);
+            .flat_map(|generation| generation.jobs());
         let busy: Vec<_> = streams.chain(shared).collect();
         let _ = timeout_at(deadline.max(Instant::now()) + GRACE, async {
             for running in &busy {

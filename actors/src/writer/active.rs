@@ -24,8 +24,6 @@ pub struct Active {
     pub no: SegmentNo,
     /// The salt of its frames.
     pub salt: u64,
-    /// What it was booked with in the hot budget.
-    booked: u64,
     /// Its place in the hot budget until it has a frame: a blank segment that is given up, by
     /// whomever, or that ends with its writer, gives the place back by itself.
     guard: Option<AdmissionGuard>,
@@ -82,7 +80,6 @@ impl Active {
         Self {
             no,
             salt,
-            booked: capacity,
             guard: Some(guard),
             file,
             allocated,
@@ -106,7 +103,6 @@ impl Active {
         let mut active = Self {
             no: found.no,
             salt: found.salt,
-            booked: found.capacity,
             guard: None,
             file: Arc::new(found.file),
             allocated: found.allocated,
@@ -141,11 +137,6 @@ impl Active {
     /// Whether it is more than half full, so that the next one should be made.
     pub fn is_half_full(&self) -> bool {
         self.pos > self.data_limit() / 2
-    }
-
-    /// What must be given back to the hot budget when it is removed.
-    pub fn booked(&self) -> u64 {
-        if self.guard.is_some() { 0 } else { self.booked }
     }
 
     /// Its size when full.

@@ -33,7 +33,6 @@ struct Ending {
     base: Option<Offset>,
     end: Offset,
     end_byte: u64,
-    booked: u64,
 }
 
 impl Ending {
@@ -46,7 +45,6 @@ impl Ending {
             base: active.base.filter(|base| *base < end),
             end,
             end_byte,
-            booked: active.booked(),
         }
     }
 
@@ -57,7 +55,6 @@ impl Ending {
             base: None,
             end: Offset::ZERO,
             end_byte: HEADER_LEN,
-            booked: 0,
         }
     }
 
@@ -288,7 +285,7 @@ impl WriterActor {
             for ending in endings {
                 map.retain(|_, known| known.no != ending.no);
                 let Some(base) = ending.base else {
-                    gone.push((ending.no, ending.booked));
+                    gone.push(ending.no);
                     continue;
                 };
                 let (end, end_byte) = (ending.end, ending.end_byte);
@@ -310,7 +307,7 @@ impl WriterActor {
     /// before it comes to that, the next open finds it in the manifest.
     pub(super) fn tell_changed(
         &self,
-        gone: Vec<(SegmentNo, u64)>,
+        gone: Vec<SegmentNo>,
         closed: Vec<(SegmentNo, u64, SegmentStatus)>,
     ) {
         if !gone.is_empty() || !closed.is_empty() {

@@ -196,10 +196,7 @@ impl WriterActor {
             return true;
         }
         match self.next {
-            NextSegment::Refused {
-                kind: Kind::Admission,
-                ..
-            } => self.refuse_for_space(),
+            NextSegment::Refused { kind, .. } if kind.is_space() => self.refuse_for_space(kind),
             NextSegment::Refused { kind, .. } => self.set_blocked(Some(kind)),
             _ => self.block_if_full(Kind::Rollover),
         }
@@ -245,7 +242,7 @@ impl WriterActor {
                 let homeless = |frame: &Queued| !active.fits(frame.builder.len() as u64);
                 active.is_half_full()
                     || self.queue.front().is_some_and(homeless)
-                    || self.blocked == Some(Kind::Admission)
+                    || self.blocked.is_some_and(Kind::is_space)
             }
         }
     }
@@ -400,7 +397,6 @@ impl WriterActor {
                     stream: Arc::clone(&self.stream),
                     no: sealing.active.no,
                     salt: sealing.active.salt,
-                    admitted: sealing.active.booked(),
                     facts: sealing.facts,
                     done,
                 };

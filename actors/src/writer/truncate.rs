@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use tierlog_storage::{
-    Incarnation, Offset, SegmentNo,
+    Damage, Incarnation, Offset, SegmentNo, StreamId,
     manifest::{Entry, SegmentStatus},
-    segment::{Frame, FrameSeal, HEADER_LEN, Latched, first_use, read_block},
+    segment::{
+        BlockError, Frame, FrameSeal, HEADER_LEN, Latched, block::next_good, first_use, read_block,
+    },
 };
 
 use super::{active::Active, actor::WriterActor, roll::NextSegment};
@@ -14,10 +16,7 @@ use crate::{
     error::Error,
     flusher::leave_claim,
     protocol::Reply,
-    stream::{
-        segments::{Segment, SegmentKind},
-        shared::LifeChange,
-    },
+    stream::{segments::Segment, shared::LifeChange},
 };
 
 /// Bytes read at a time while looking for the frame that is cut.
@@ -94,6 +93,7 @@ impl WriterActor {
 
     async fn try_truncate(&mut self, end: Offset) -> Result<Offset, CutError> {
         let incarnation = self.life.number.plus(1);
+        self.refuse_archived(end)?;
         self.fetch_cut_segment(end).await?;
         let segments = self.stream.segments.all();
         let start = self.stream.start();
@@ -107,9 +107,8 @@ impl WriterActor {
         };
         let goes = |s: &&Arc<Segment>| s.base >= end || end == start;
         let removed: Vec<_> = segments.iter().filter(goes).cloned().collect();
-        let was_compressed = cut
-            .as_ref()
-            .is_some_and(|cut| cut.segment.copies.warm.is_some());
+        let touched = removed.iter().chain(cut.as_ref().map(|cut| &cut.segment));
+        let was_compressed = touched.clone().any(|segment| segment.copies.warm.is_some());
         let fresh = match cut.as_ref().and_then(|cut| cut.partial.clone()) {
             Some(frame) => Some(self.write_kept(frame, end, incarnation).await?),
             None => None,
@@ -118,7 +117,7 @@ impl WriterActor {
         self.fault("writer.before_truncate_commit").await;
         match self.within(self.generation.manifest.commit(entries)).await {
             Ok(Ok(_)) => {}
-            // The segment file was dropped since it was read.
+            // The segment file was dropped since it was read, or it is being uploaded.
             Ok(Err(Error::InvalidInput { .. })) if was_compressed => {
                 return Err(CutError::Before(on_its_way()));
             }
@@ -148,6 +147,22 @@ impl WriterActor {
         self.claim_end(end).await;
         self.note_idle();
         Ok(end)
+    }
+
+    /// What has an object is not taken back: a published catalog names it, or is about to.
+    fn refuse_archived(&self, end: Offset) -> Result<(), CutError> {
+        let archived = self.stream.watermarks().archived;
+        let has_object = |segment: &&Arc<Segment>| segment.copies.cold.is_some();
+        let all = self.stream.segments.all();
+        let objects = all.iter().filter(has_object).map(|segment| segment.end());
+        let archived = objects.max().unwrap_or_default().max(archived);
+        let is_kept = self.life.marks.archive().is_none() || end >= archived;
+        is_kept
+            .then_some(())
+            .ok_or(CutError::Before(Error::Archived {
+                asked: end,
+                archived,
+            }))
     }
 
     /// What is cut is cut in the segment file; where that is not there, it is made again first.
@@ -206,25 +221,24 @@ impl WriterActor {
             });
         }
         let blank = self.blank_segments();
-        let removed = removed
-            .iter()
-            .map(|segment| segment.no)
-            .chain(blank.iter().map(|b| b.0));
+        let removed = removed.iter().map(|segment| segment.no).chain(blank);
         entries.extend(removed.map(|segment| Entry::Removed { stream, segment }));
         entries.extend(fresh.map(|(entry, _)| entry.clone()));
         entries
     }
 
     /// Segments that were made ahead and hold nothing.
-    fn blank_segments(&self) -> Vec<(SegmentNo, u64)> {
+    fn blank_segments(&self) -> Vec<SegmentNo> {
         let active = self.active.as_ref().filter(|active| active.is_blank());
-        let active = active.map(|a| (a.no, a.booked()));
         let next = match &self.next {
-            // Its place in the budget comes back by itself.
-            NextSegment::Ready(n) => Some((n.no, 0)),
+            NextSegment::Ready(next) => Some(next.no),
             _ => None,
         };
-        active.into_iter().chain(next).collect()
+        active
+            .map(|active| active.no)
+            .into_iter()
+            .chain(next)
+            .collect()
     }
 
     /// Shows readers what is left, and gives the segments that nothing names any more, and the one that
@@ -233,23 +247,14 @@ impl WriterActor {
         &mut self,
         cut: Option<CutAt>,
         removed: Vec<Arc<Segment>>,
-    ) -> (Vec<(SegmentNo, u64)>, Vec<Ended>) {
+    ) -> (Vec<SegmentNo>, Vec<Ended>) {
         let mut gone = self.blank_segments();
         let mut now_closed = Vec::new();
         self.next = NextSegment::None;
-        let size = self.generation.log.options.segment_size;
-        let mut forget = |segment: &Segment| {
-            let bytes = match &segment.kind {
-                _ if !segment.copies.hot => 0,
-                SegmentKind::Sealed(facts) => facts.file_len,
-                SegmentKind::Active | SegmentKind::Closed => size,
-            };
-            gone.push((segment.no, bytes));
-        };
         self.stream.segments.update(|map| {
             for segment in &removed {
                 map.remove(&segment.base.get());
-                forget(segment);
+                gone.push(segment.no);
             }
             if let Some(CutAt {
                 segment,
@@ -267,15 +272,10 @@ impl WriterActor {
                 };
                 match Segment::ended(segment.no, segment.salt, &status).filter(|_| end > base) {
                     Some(closed) => {
-                        if let SegmentKind::Sealed(facts) = &segment.kind {
-                            // It ends as one that counts in full.
-                            let more = size.saturating_sub(facts.file_len);
-                            self.generation.coordinator.book_more(more);
-                        }
                         map.insert(base.get(), Arc::new(closed));
                         now_closed.push((segment.no, segment.salt, status));
                     }
-                    None => forget(&segment),
+                    None => gone.push(segment.no),
                 }
             }
         });
@@ -309,7 +309,7 @@ impl WriterActor {
                     file
                 }
             };
-            find_frame(&file, segment, end)
+            find_frame(&file, id, segment, end)
         });
         let start = self.stream.start();
         match self.within(job).await {
@@ -373,27 +373,56 @@ fn on_its_way() -> Error {
     }
 }
 
-/// Walks the frames up to the one that holds `end`.
-fn find_frame(file: &Latched, segment: Arc<Segment>, end: Offset) -> Result<CutAt, Error> {
+/// Walks the frames up to the one that holds `end`. Damage before it stays as it is; where `end` lies
+/// in it, nobody can say what to keep.
+fn find_frame(
+    file: &Latched,
+    stream: StreamId,
+    segment: Arc<Segment>,
+    end: Offset,
+) -> Result<CutAt, Error> {
     let floor = segment.floor(end);
     let mut pos = floor.map_or(HEADER_LEN, |entry| entry.pos);
     let mut expected = floor.map_or(segment.base, |entry| entry.offset);
     let limit = segment.end_byte();
-    loop {
-        let block =
-            read_block(file, segment.salt, pos, limit, expected, BLOCK).map_err(|error| {
-                Error::Unavailable {
-                    why: error.to_string().into(),
+    let damaged = |from: (u64, Offset), to: (u64, Offset), what: String| {
+        Error::Corrupt(Damage {
+            stream,
+            segment: segment.no,
+            from: from.1,
+            to: to.1,
+            bytes: (from.0, to.0),
+            what,
+        })
+    };
+    // What begins with `end` goes, whatever it is.
+    while expected != end {
+        let block = match read_block(file, segment.salt, pos, limit, expected, BLOCK) {
+            Ok(block) => block,
+            Err(BlockError::Disk(error)) => return Err(error.into()),
+            Err(BlockError::Bad {
+                pos: at,
+                offset,
+                fault,
+            }) => {
+                let next = next_good(file, segment.salt, at, limit, offset)?;
+                let next = next.map_or((limit, segment.end()), |(pos, head)| (pos, head.base));
+                if next.1 > end {
+                    return Err(damaged((at, offset), next, fault.to_string()));
                 }
-            })?;
+                (pos, expected) = next;
+                continue;
+            }
+        };
         let mut at = block.pos;
         for (head, bytes) in block.frames() {
+            let behind = at + head.total_len() as u64;
             if head.end() > end {
                 let partial = (head.base < end)
                     .then(|| Frame::checked(bytes, segment.salt))
                     .transpose()
-                    .map_err(|fault| Error::Unavailable {
-                        why: format!("{fault:?}").into(),
+                    .map_err(|fault| {
+                        damaged((at, head.base), (behind, head.end()), fault.to_string())
                     })?;
                 return Ok(CutAt {
                     segment,
@@ -402,11 +431,17 @@ fn find_frame(file: &Latched, segment: Arc<Segment>, end: Offset) -> Result<CutA
                     partial,
                 });
             }
-            at += head.total_len() as u64;
+            at = behind;
         }
         pos = block.next_pos;
         expected = block.end;
     }
+    Ok(CutAt {
+        segment,
+        end,
+        end_byte: pos,
+        partial: None,
+    })
 }
 
 /// How far a truncation got before it failed.

@@ -323,7 +323,7 @@ impl WriterActor {
                 }
             }
             // Only allocations find no room: everything is still in the queue.
-            Err(WriteFault::NoSpace) => self.refuse_for_space(),
+            Err(WriteFault::NoSpace) => self.refuse_for_space(Kind::Admission),
             Err(WriteFault::Failed(error)) => {
                 self.repair(write.frames, Error::from(error)).await;
             }
@@ -362,14 +362,14 @@ impl WriterActor {
 
     /// Everything that was not handed to a write ends `StorageFull` and is handed back; the disk is
     /// looked at again later.
-    pub(super) fn refuse_for_space(&mut self) {
+    pub(super) fn refuse_for_space(&mut self, kind: Kind) {
         let from = self.queue.front().map_or(self.taken, |frame| frame.first);
         tracing::warn!(target: "tierlog::writer", stream = %self.stream.name, from, "no room; what was queued is handed back");
         let taken = self.queue.give_up();
-        self.note_blocked(Some(Kind::Admission));
+        self.note_blocked(Some(kind));
         self.generation.log.meters.storage_full.increment(1);
         let next = NextLife::GoOn {
-            blocked: Some(Kind::Admission),
+            blocked: Some(kind),
         };
         self.stream
             .fail_queued(from, vec![(from, Error::StorageFull)], taken, next);
@@ -390,7 +390,7 @@ impl WriterActor {
     /// Looks whether there is room by allocating a step, with nothing to write.
     pub(super) fn retry_space(&mut self) {
         self.space_retry = None;
-        if self.blocked != Some(Kind::Admission) {
+        if !self.blocked.is_some_and(Kind::is_space) {
             return;
         }
         if self.write.is_some() {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::time_text;
 
@@ -21,6 +21,39 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
+impl Args {
+    /// Reads the command line. `--set` may stand on both sides of the command and each of them counts;
+    /// of a global argument clap would forget those before the command.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        let matches = with_set(Self::command()).try_get_matches()?;
+        let mut args = Self::from_arg_matches(&matches)?;
+        let mut at = &matches;
+        while let Some((_, sub)) = at.subcommand() {
+            let behind = sub.get_many::<(String, String)>(SET_BEHIND);
+            args.global
+                .set
+                .extend(behind.into_iter().flatten().cloned());
+            at = sub;
+        }
+        Ok(args)
+    }
+}
+
+const SET_BEHIND: &str = "set_behind";
+
+/// Gives every command below a `--set` of its own.
+fn with_set(command: clap::Command) -> clap::Command {
+    let behind = || {
+        Arg::new(SET_BEHIND)
+            .long("set")
+            .value_name("KEY=VALUE")
+            .action(ArgAction::Append)
+            .value_parser(key_value)
+            .help("Sets one setting; `tierlog config` lists them. May be given more than once")
+    };
+    command.mut_subcommands(|sub| with_set(sub.arg(behind())))
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct GlobalArgs {
     /// Directory that holds the log [default: ./tierlog-data; of `demo`, a temporary one]
@@ -30,7 +63,7 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Sets one setting; `tierlog config` lists them. May be given more than once
-    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) set: Vec<(String, String)>,
     /// Machine-readable output and errors
     #[arg(long, global = true)]
@@ -77,14 +110,22 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
         before: u64,
     },
+    /// Print how much a stream keeps, or set it
+    Retain(Retain),
     /// Check every checksum and list all damage
     Verify {
         /// One stream only
         #[arg(value_parser = stream_name)]
         stream: Option<String>,
-        /// Check the copies in Tier 2 as well (this version has none)
+        /// Check the copies in Tier 2 as well
         #[arg(long)]
         cold: bool,
+    },
+    /// Make a log of what its Tier 2 holds, in a directory that is missing or empty
+    Restore {
+        /// Where Tier 2 is, such as `s3://bucket/prefix`; the setting `cold` when it is left out
+        #[arg(long, value_name = "URI")]
+        from: Option<String>,
     },
     /// Look into the manifest
     Manifest {
@@ -93,6 +134,28 @@ pub(crate) enum Command {
     },
     /// Print the settings in effect
     Config,
+    /// Measure a log beside a plain file, in a throwaway directory beside --data
+    Bench(Bench),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Bench {
+    /// How long each measurement lasts; one that has written 1 GiB ends before
+    #[arg(long, value_name = "N", default_value = "2", value_parser = seconds,
+          allow_negative_numbers = true)]
+    pub(crate) seconds: f64,
+    /// Bytes of a record
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 100,
+        allow_negative_numbers = true
+    )]
+    pub(crate) size: usize,
+    /// Tasks that append at once, each waiting for its ack
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = tasks,
+          allow_negative_numbers = true)]
+    pub(crate) tasks: usize,
 }
 
 #[derive(Debug, Subcommand)]
@@ -141,6 +204,19 @@ pub(crate) enum AckLevel {
     Durable,
     /// In Tier 2, which this version does not have
     Archived,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Retain {
+    /// The stream's name
+    #[arg(value_parser = stream_name)]
+    pub(crate) stream: String,
+    /// How old records get: a time like `7d`, `never` for no limit, or `default` for the setting
+    #[arg(long, value_name = "TIME")]
+    pub(crate) age: Option<tierlog::Keep<std::time::Duration>>,
+    /// How many bytes of segment files: a size like `1GiB`, `unlimited`, or `default`
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) bytes: Option<tierlog::Keep<tierlog::Size>>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -199,6 +275,20 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(n) if (0.01..=3600.0).contains(&n) => Ok(n),
+        _ => Err("expected a number from 0.01 to 3600".into()),
+    }
+}
+
+fn tasks(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=1024) => Ok(n),
+        _ => Err("expected a number from 1 to 1024".into()),
+    }
+}
+
 fn count(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| "expected a whole number".into())
 }
@@ -235,8 +325,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
-        Args::command().debug_assert();
+        with_set(Args::command()).debug_assert();
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use serde_json::json;
 use tierlog::{AppendError, Error, ErrorKind, SettingsError, StorageError};
 
+use crate::plain::{json_text, shown};
 use crate::signal::Stop;
 
 /// Every way for a command to end before its work is done.
@@ -81,8 +82,9 @@ impl Ending {
         };
         let (what, advice) = (one_line(what), one_line(advice));
         if json {
-            let line = json!({"error": what, "kind": kind, "advice": advice});
-            say(&line.to_string());
+            say(&json_text(
+                &json!({"error": what, "kind": kind, "advice": advice}),
+            ));
         } else if advice.is_empty() {
             say(&format!("tierlog: {what}"));
         } else {
@@ -170,5 +172,5 @@ pub(crate) fn say(line: &str) {
     // In one write, so that the lines of two processes don't run into one another.
     let _ = io::stderr()
         .lock()
-        .write_all(format!("{line}\n").as_bytes());
+        .write_all(format!("{}\n", shown(line)).as_bytes());
 }

@@ -4,14 +4,19 @@
 
 mod append;
 mod args;
+mod bench;
 mod config;
 mod demo;
 mod exit;
 mod input;
 mod manifest;
 mod output;
+mod plain;
+mod progress;
 mod read;
 mod recovery;
+mod restore;
+mod retain;
 mod seal_flush_trim;
 mod segments;
 mod session;
@@ -24,7 +29,6 @@ use std::error::Error;
 use std::ffi::OsStr;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::{ContextKind, ErrorKind as ClapKind};
 
 use args::{Args, Command};
@@ -32,7 +36,7 @@ use exit::Ending;
 use session::Session;
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match Args::read() {
         Ok(args) => args,
         Err(error) => return not_understood(&error),
     };
@@ -70,11 +74,14 @@ async fn run(args: Args) -> Result<(), Ending> {
         Command::Seal { stream } => seal_flush_trim::seal(session, &stream).await,
         Command::Flush { stream } => seal_flush_trim::flush(session, &stream).await,
         Command::Trim { stream, before } => seal_flush_trim::trim(session, &stream, before).await,
+        Command::Retain(args) => retain::run(session, args).await,
         Command::Verify { stream, cold } => verify::run(session, stream.as_deref(), cold).await,
+        Command::Restore { from: _ } => restore::run(session).await,
         Command::Manifest {
             command: args::Manifest::Inspect,
         } => manifest::inspect(session).await,
         Command::Config => config::run(&mut session),
+        Command::Bench(args) => bench::run(session, args).await,
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tierlog::Damage;
 
 use crate::exit::Ending;
+use crate::plain::{shown, write_json};
 
 /// A pipe holds 64 KiB; a few of them at once keep `read` out of the kernel's way.
 const BUFFER: usize = 256 * 1024;
@@ -34,15 +35,15 @@ impl Output {
         self.to.write_all(bytes).map_err(|e| Ending::output(&e))
     }
 
-    /// A line of text.
+    /// A line of text for people.
     pub(crate) fn line(&mut self, line: impl fmt::Display) -> Result<(), Ending> {
-        writeln!(self.to, "{line}").map_err(|e| Ending::output(&e))
+        let line = line.to_string();
+        writeln!(self.to, "{}", shown(&line)).map_err(|e| Ending::output(&e))
     }
 
     /// A line of JSON.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Ending> {
-        let written = serde_json::to_writer(&mut self.to, value).map_err(io::Error::from);
-        written
+        write_json(&mut self.to, value)
             .and_then(|()| self.to.write_all(b"\n"))
             .map_err(|e| Ending::output(&e))
     }
@@ -68,7 +69,9 @@ impl Table {
     }
 
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.to_vec());
+        // Before widths are counted.
+        let cells = cells.iter().map(|cell| shown(cell).into_owned());
+        self.rows.push(cells.collect());
     }
 
     pub(crate) fn print(&self, out: &mut Output) -> Result<(), Ending> {

@@ -12,6 +12,7 @@ use tierlog::{Damage, Error, Reader, Record};
 use crate::args::{Format, Read};
 use crate::exit::{Ending, say};
 use crate::output::{Output, damage_json, damage_text};
+use crate::plain::json_text;
 use crate::recovery::Tells;
 use crate::session::Session;
 use crate::signal;
@@ -155,7 +156,7 @@ struct Line<'a> {
 
 fn tell_gap(json: bool, stream: &str, gap: &Damage) {
     match json {
-        true => say(&json!({"gap": damage_json(stream, gap)}).to_string()),
+        true => say(&json_text(&json!({"gap": damage_json(stream, gap)}))),
         false => say(&format!(
             "tierlog: skipped damage: {}",
             damage_text(stream, gap)

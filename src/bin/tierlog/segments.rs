@@ -59,7 +59,10 @@ pub(crate) fn print(segments: &[SegmentInfo], out: &mut Output) -> Result<(), En
             segment
                 .first_timestamp
                 .map_or_else(|| "-".into(), time_text::show),
-            segment.path.display().to_string(),
+            match &segment.object_key {
+                Some(key) if segment.tier == 2 => key.clone(),
+                _ => segment.path.display().to_string(),
+            },
         ]);
     }
     table.print(out)

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
-use tierlog::{Kind, ReadOnly, RecoveryReport, Settings, Supervisor};
+use tierlog::{Kind, ReadOnly, RecoveryReport, Settings, SettingsError, Supervisor, is_plain};
 
-use crate::args::{Command, GlobalArgs, Manifest};
+use crate::args::{Command, GlobalArgs, Manifest, Retain};
 use crate::exit::{Ending, say};
 use crate::output::{Output, counted};
+use crate::plain::json_text;
 use crate::recovery::{self, Tells};
 use crate::signal::{Holds, Interrupt};
 
@@ -48,6 +49,18 @@ impl Session {
         if let Some(data) = &global.data {
             settings.data.clone_from(data);
             data_flag = Some(data.clone());
+        }
+        if let Command::Restore { from } = command {
+            if let Some(from) = from {
+                let wrong = |error: SettingsError| {
+                    Ending::usage(format!("--from: {error}"), error.advice())
+                };
+                settings.set("cold", from).map_err(wrong)?;
+            }
+            if settings.cold.is_none() {
+                let what = "restore needs to know where Tier 2 is";
+                return Err(Ending::usage(what, "give --from URI, or set `cold`"));
+            }
         }
         // `demo` fills in what nobody set, and checks the whole.
         if !matches!(command, Command::Demo { .. }) {
@@ -98,6 +111,24 @@ impl Session {
         Ok(view)
     }
 
+    /// Refuses a name that no new stream may have, unless there is such a stream.
+    pub(crate) async fn check_new_name(&self, name: &str) -> Result<(), Ending> {
+        let Some(c) = name.chars().find(|c| !is_plain(*c)) else {
+            return Ok(());
+        };
+        let view = self.attach_silently().await;
+        match view.is_ok_and(|view| view.stream(name).is_ok()) {
+            true => Ok(()),
+            false => Err(Ending::usage(
+                format!(
+                    "a new stream's name can't have U+{:04X}, which a terminal obeys",
+                    u32::from(c)
+                ),
+                "leave it out",
+            )),
+        }
+    }
+
     async fn attach_silently(&self) -> Result<ReadOnly, Ending> {
         Ok(ReadOnly::attach_with(self.settings.clone()).await?)
     }
@@ -107,7 +138,7 @@ impl Session {
         let news = recovery::news(report, tells);
         match (news.as_slice(), self.json) {
             ([], _) => {}
-            (_, true) => say(&json!({"recovery": report}).to_string()),
+            (_, true) => say(&json_text(&json!({"recovery": report}))),
             (news, false) => news.iter().for_each(|line| note(false, line)),
         }
     }
@@ -177,7 +208,7 @@ impl Patience {
 /// See [`Session::note`].
 pub(crate) fn note(json: bool, text: &str) {
     match json {
-        true => say(&json!({"note": text}).to_string()),
+        true => say(&json_text(&json!({"note": text}))),
         false => say(&format!("tierlog: {text}")),
     }
 }
@@ -189,6 +220,7 @@ pub(crate) fn room_for(kind: Kind) -> &'static str {
         Kind::Flush => "the disk is slower than the input (flush)",
         Kind::Rollover => "the next segment is still being made (rollover)",
         Kind::Manifest => "the manifest is still being written (manifest)",
+        Kind::Upload => "Tier 2 has to take what is here, and does not (upload)",
         _ => "the log is short of something",
     }
 }
@@ -199,6 +231,11 @@ impl Command {
             Self::Read(_)
             | Self::Streams
             | Self::Segments { .. }
+            | Self::Retain(Retain {
+                age: None,
+                bytes: None,
+                ..
+            })
             | Self::Verify { .. }
             | Self::Manifest {
                 command: Manifest::Inspect,
@@ -206,9 +243,12 @@ impl Command {
             | Self::Config => Holds::Nothing,
             Self::Demo { .. }
             | Self::Append(_)
+            | Self::Restore { .. }
             | Self::Seal { .. }
             | Self::Flush { .. }
-            | Self::Trim { .. } => Holds::Log,
+            | Self::Retain(_)
+            | Self::Trim { .. }
+            | Self::Bench(_) => Holds::Log,
         }
     }
 }

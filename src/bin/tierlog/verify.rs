@@ -1,14 +1,13 @@
 //! `verify [STREAM]`: every checksum of every segment, and all damage by its range.
 
 use std::collections::HashMap;
-use std::io::IsTerminal;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use tierlog::{ReadOnly, StreamId, VerifyReport};
 
 use crate::exit::Ending;
 use crate::output::{bytes_text, count_text, counted, damage_json, damage_text};
+use crate::progress::progress;
 use crate::recovery::Tells;
 use crate::session::Session;
 
@@ -70,7 +69,10 @@ async fn check(
     let view: ReadOnly = session.attach(Tells::NoDamage).await?;
     let names = view.streams().into_iter();
     let names = names.map(|stream| (stream.id, stream.name)).collect();
-    let bar = bar(session.json);
+    let bar = progress(
+        session.json,
+        "checking {wide_bar} {bytes}/{total_bytes} {eta}",
+    );
     let report = view
         .verify(stream, |done, total| {
             bar.set_length(total);
@@ -79,16 +81,4 @@ async fn check(
         .await;
     bar.finish_and_clear();
     Ok((report?, names))
-}
-
-fn bar(json: bool) -> ProgressBar {
-    let target = match json || !std::io::stderr().is_terminal() {
-        true => ProgressDrawTarget::hidden(),
-        false => ProgressDrawTarget::stderr(),
-    };
-    let bar = ProgressBar::with_draw_target(None, target);
-    match ProgressStyle::with_template("checking {wide_bar} {bytes}/{total_bytes} {eta}") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }

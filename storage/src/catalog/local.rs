@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ArchivedSegment, ArchivedStream, Catalog, Refused, SegmentKey};
+use super::{ArchivedSegment, ArchivedStream, Catalog, Change, Refused, SegmentKey};
 use crate::{
     ids::{Epoch, Incarnation, Offset, SegmentNo, StreamId},
     manifest::{
@@ -65,6 +65,39 @@ impl Catalog {
             .chain(streams)
             .chain([Entry::SnapshotEnd {}])
             .collect()
+    }
+}
+
+/// Whether a change may have been published by an earlier life of the directory that has this manifest:
+/// all that is published was made durable here before. A copy of the directory that went on has the same
+/// owners on record; what it published is not known here.
+pub fn is_known(state: &ManifestState, change: &Change) -> bool {
+    let local = |stream: &StreamId| state.streams.get(stream);
+    match change {
+        Change::Stream {
+            stream,
+            name,
+            created_ns,
+        } => local(stream).is_some_and(|s| (&s.name, s.created_ns) == (name, *created_ns)),
+        Change::Trimmed { stream, start } => local(stream).is_some_and(|s| *start <= s.start),
+        Change::Segment {
+            stream,
+            segment,
+            archived,
+        } => local(stream).is_some_and(|s| {
+            let object = |state: &SegmentState| {
+                // One that is being deleted was an object all the same.
+                let cold = state.residency.cold.as_ref().map(|cold| ColdCopy {
+                    dropped: false,
+                    ..cold.clone()
+                });
+                (state.salt, state.status, cold)
+            };
+            let restored = archived.restored(*stream, *segment, 0);
+            let known = s.segments.get(segment);
+            archived.facts.end <= s.start
+                || known.is_some_and(|known| object(known) == object(&restored))
+        }),
     }
 }
 

@@ -194,14 +194,8 @@ impl CatalogObject {
     /// # Errors
     /// `NewerVersion`, `Misplaced`, or `Damaged`.
     pub fn decode_at(number: u64, bytes: &[u8]) -> Result<Self, CatalogFault> {
-        let object = Self::decode(bytes)?;
-        match object.head.number == number {
-            true => Ok(object),
-            false => Err(CatalogFault::Misplaced {
-                found: object.head.number,
-                expected: number,
-            }),
-        }
+        CatalogHead::decode_at(number, bytes)?;
+        Self::decode(bytes)
     }
 
     /// Reads an object.
@@ -210,27 +204,14 @@ impl CatalogObject {
     /// `NewerVersion`, or `Damaged`.
     pub fn decode(bytes: &[u8]) -> Result<Self, CatalogFault> {
         use CatalogFault::Damaged;
-        let (head, body) = bytes
-            .split_first_chunk::<CATALOG_HEAD>()
-            .ok_or(Damaged("it is too short for its header"))?;
-        check_head(head)?;
+        let (head, found) = take_head(bytes)?;
+        let body = &bytes[CATALOG_HEAD..];
         if body.len() as u64 != u64_at(head, AT_BODY_LEN) || bytes.len() as u64 > CATALOG_MAX {
             return Err(Damaged("its length is not the one that it says"));
         }
         if crc64(&[body]) != u64_at(head, AT_BODY_CRC) {
             return Err(Damaged("the checksum of its body does not match"));
         }
-        let id = |at: usize| std::array::from_fn(|i| head[at + i]);
-        let kind = CatalogKind::of(u16_at(head, AT_KIND));
-        let found = CatalogHead {
-            log: LogId::from_bytes(id(AT_LOG)),
-            number: u64_at(head, AT_NUMBER),
-            owner: OwnerId::from_bytes(id(AT_OWNER)),
-            epoch: Epoch(u64_at(head, AT_EPOCH)),
-            attempt: AttemptId::from_bytes(id(AT_ATTEMPT)),
-            kind: kind.ok_or(Damaged("it is of a kind that does not exist"))?,
-            whole_at: u64_at(head, AT_WHOLE),
-        };
         let body = take_body(u16_at(head, AT_BODY), u64_at(head, AT_ITEMS), body)?;
         let object = Self { head: found, body };
         match object.makes_sense() {
@@ -243,16 +224,68 @@ impl CatalogObject {
 
     /// What is true of each object that is made here, and may be relied on.
     fn makes_sense(&self) -> bool {
-        let (number, whole_at) = (self.head.number, self.head.whole_at);
+        let CatalogHead {
+            number,
+            kind,
+            whole_at,
+            ..
+        } = self.head;
+        match &self.body {
+            Body::Whole(_) => kind != CatalogKind::Tombstone && whole_at == number,
+            Body::Changes(_) => kind == CatalogKind::Publication && whole_at < number,
+            Body::None => kind == CatalogKind::Tombstone,
+        }
+    }
+}
+
+impl CatalogHead {
+    /// Reads the head of an object that was found under the key of `number`, from its first
+    /// [`CATALOG_HEAD`] bytes or more.
+    ///
+    /// # Errors
+    /// `NewerVersion`, `Misplaced`, or `Damaged`.
+    pub fn decode_at(number: u64, bytes: &[u8]) -> Result<Self, CatalogFault> {
+        let (_, head) = take_head(bytes)?;
+        match head.number == number {
+            true => Ok(head),
+            false => Err(CatalogFault::Misplaced {
+                found: head.number,
+                expected: number,
+            }),
+        }
+    }
+
+    fn makes_sense(&self) -> bool {
+        let (number, whole_at) = (self.number, self.whole_at);
         number > 0
-            && match (self.head.kind, &self.body) {
-                (CatalogKind::Claim | CatalogKind::Publication, Body::Whole(_)) => {
-                    whole_at == number
-                }
-                (CatalogKind::Publication, Body::Changes(_)) => 0 < whole_at && whole_at < number,
-                (CatalogKind::Tombstone, Body::None) => whole_at == 0,
-                _ => false,
+            && match self.kind {
+                CatalogKind::Claim => whole_at == number,
+                CatalogKind::Publication => 0 < whole_at && whole_at <= number,
+                CatalogKind::Tombstone => whole_at == 0,
             }
+    }
+}
+
+fn take_head(bytes: &[u8]) -> Result<(&[u8; CATALOG_HEAD], CatalogHead), CatalogFault> {
+    use CatalogFault::Damaged;
+    let head = bytes
+        .first_chunk()
+        .ok_or(Damaged("it is too short for its header"))?;
+    check_head(head)?;
+    let id = |at: usize| std::array::from_fn(|i| head[at + i]);
+    let kind = CatalogKind::of(u16_at(head, AT_KIND));
+    let found = CatalogHead {
+        log: LogId::from_bytes(id(AT_LOG)),
+        number: u64_at(head, AT_NUMBER),
+        owner: OwnerId::from_bytes(id(AT_OWNER)),
+        epoch: Epoch(u64_at(head, AT_EPOCH)),
+        attempt: AttemptId::from_bytes(id(AT_ATTEMPT)),
+        kind: kind.ok_or(Damaged("it is of a kind that does not exist"))?,
+        whole_at: u64_at(head, AT_WHOLE),
+    };
+    match found.makes_sense() {
+        true => Ok((head, found)),
+        false => Err(Damaged("its kind and its place do not go together")),
     }
 }
 

@@ -291,7 +291,7 @@ impl Catalog {
     }
 
     /// The changes that make this catalog of an empty one, apart from numbers that were used before.
-    fn changes(&self) -> impl Iterator<Item = Change> + '_ {
+    pub fn changes(&self) -> impl Iterator<Item = Change> + '_ {
         self.streams.iter().flat_map(|(&stream, known)| {
             let (name, created_ns) = (known.name.clone(), known.created_ns);
             let segments =

@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -92,6 +92,10 @@ impl Disk for WatchedDisk {
 
     fn space(&self, path: &Path) -> io::Result<Space> {
         self.progress.after(self.inner.space(path))
+    }
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        self.progress.after(self.inner.resolve(path))
     }
 
     #[cfg(feature = "fault-injection")]

@@ -83,7 +83,10 @@ impl ManifestState {
             && !entry.is_snapshot()
             && !matches!(
                 entry,
-                Entry::Published { .. } | Entry::ColdClaim { .. } | Entry::Archived { .. }
+                Entry::Published { .. }
+                    | Entry::ColdClaim { .. }
+                    | Entry::Archived { .. }
+                    | Entry::Retention { .. }
             )
         {
             return invalid(format!("{} stands inside a snapshot", entry.name()));
@@ -118,6 +121,7 @@ impl ManifestState {
             }
             Entry::Trimmed { stream, start } => self.edit(stream, undo)?.trim(start),
             Entry::Archived { stream, end } => self.edit(stream, undo)?.archive(end),
+            Entry::Retention { stream, retention } => self.edit(stream, undo)?.retain(retention),
             Entry::TruncatedAfter {
                 stream,
                 end,
@@ -191,13 +195,14 @@ impl ManifestState {
                 segment,
                 file_len,
                 crc,
-            } => self.edit(stream, undo)?.change_sealed(segment, |copies| {
+            } => self.edit(stream, undo)?.add_copy(segment, |copies| {
                 copies.warm = Some(WarmCopy { file_len, crc });
+                copies.needs_recovery = false;
                 Ok(())
             }),
             Entry::HotDropped { stream, segment } => self.edit(stream, undo)?.drop_hot(segment),
             Entry::HotRestored { stream, segment } => {
-                self.edit(stream, undo)?.change_sealed(segment, |copies| {
+                self.edit(stream, undo)?.add_copy(segment, |copies| {
                     if copies.hot {
                         return Err("has its segment file");
                     }

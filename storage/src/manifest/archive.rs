@@ -206,6 +206,19 @@ impl Edit<'_> {
         Ok(())
     }
 
+    /// A copy here. Of what is trimmed there may be an object that is still to be deleted, and nothing
+    /// new.
+    pub(super) fn add_copy(
+        self,
+        segment: SegmentNo,
+        change: impl FnOnce(&mut Residency) -> Result<(), &'static str>,
+    ) -> Result<()> {
+        if self.is_trimmed(segment)? {
+            return self.refuse(segment, "is trimmed");
+        }
+        self.change_sealed(segment, change)
+    }
+
     fn is_trimmed(&self, segment: SegmentNo) -> Result<bool> {
         let range = self.known(segment)?.status.range();
         Ok(range.is_some_and(|(_, end)| end <= self.state.start))

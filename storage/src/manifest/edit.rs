@@ -32,6 +32,7 @@ impl Edit<'_> {
             incarnation,
             mark,
             archived,
+            retention,
             segments: _,
         } = *self.state;
         let before = StreamState {
@@ -41,6 +42,7 @@ impl Edit<'_> {
             incarnation,
             mark,
             archived,
+            retention,
             ..StreamState::new(name.clone(), created_ns)
         };
         self.undo.push(Undo::Stream(self.stream, Box::new(before)));

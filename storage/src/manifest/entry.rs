@@ -16,7 +16,7 @@
 use serde::Serialize;
 
 use super::{
-    Seq,
+    RetentionState, Seq,
     state::{MarkState, SegmentState},
     wire::{Reader, Wire},
 };
@@ -323,6 +323,13 @@ entries! {
         stream: StreamId,
         /// The offset behind the last of them.
         end: Offset,
+    }
+    /// How much a stream keeps from here on.
+    26 Retention {
+        /// The stream.
+        stream: StreamId,
+        /// How much.
+        retention: RetentionState,
     }
 }
 

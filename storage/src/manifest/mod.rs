@@ -25,6 +25,7 @@ pub mod inspect;
 pub mod log;
 pub mod replay;
 pub mod reserve;
+mod retention;
 pub mod state;
 mod tail;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use inspect::{InspectedChunk, InspectedFile, Inspection, inspect, visit_entr
 pub use log::ManifestLog;
 pub use replay::{ReplayReport, Replayed, replay};
 pub use reserve::ensure_reserve;
+pub use retention::{Keep, RetentionState};
 pub use state::{
     ClaimState, ColdCopy, ManifestState, MarkState, Residency, SealedFacts, SegmentState,
     SegmentStatus, StreamState, UploadState, WarmCopy,

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Seq, apply::Undo, entry::Entry, wire::Reader, wire::Wire, wire::wire_struct};
+use super::{
+    RetentionState, Seq, apply::Undo, entry::Entry, wire::Reader, wire::Wire, wire::wire_struct,
+};
 use crate::{
     error::Result,
     ids::{Epoch, Incarnation, LogId, Offset, OwnerId, SegmentNo, StreamId},
@@ -63,6 +65,8 @@ pub struct StreamState {
     pub mark: Option<MarkState>,
     /// A published catalog object names every segment that ends here or before.
     pub archived: Offset,
+    /// How much it keeps.
+    pub retention: RetentionState,
     /// Its segments.
     pub segments: BTreeMap<SegmentNo, SegmentState>,
 }
@@ -348,6 +352,7 @@ impl StreamState {
             incarnation: Incarnation::ZERO,
             mark: None,
             archived: Offset::ZERO,
+            retention: RetentionState::DEFAULT,
             segments: BTreeMap::new(),
         }
     }
@@ -419,9 +424,13 @@ impl ManifestState {
                     });
             let end = state.archived;
             let archived = (end > Offset::ZERO).then_some(Entry::Archived { stream, end });
+            let retention = state.retention;
+            let says = retention != RetentionState::DEFAULT;
+            let retention = says.then_some(Entry::Retention { stream, retention });
             std::iter::once(state.snapshot_entry(stream))
                 .chain(segments)
                 .chain(archived)
+                .chain(retention)
         });
         std::iter::once(begin)
             .chain(published)

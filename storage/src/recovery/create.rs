@@ -4,7 +4,8 @@
 //!   create the directory, sync its parent     missing or empty: new
 //!   LOCK                                      LOCK alone: new
 //!   manifest/, streams/, sync the directory   empty folders: new
-//!   manifest 1, synced, its folder synced     only the first manifest, without a stream: new
+//!   manifest 1, synced, its folder synced     only the first manifest, without a stream, or one whose
+//!                                             streams are in Tier 2 alone, as a restore begins: new
 //!   CURRENT.tmp, synced                       the same beside it: new
 //!   rename to CURRENT, sync the directory     a log
 //!   anything of a stream, claims, reserve     only from here on
@@ -31,7 +32,7 @@ use crate::{
     error::{Result, StorageError},
     ids::{Epoch, LogId},
     layout::{Layout, parse_manifest_name, parse_stream_dir},
-    manifest::{Current, Entry, ManifestLog, ManifestState, replay},
+    manifest::{Current, Entry, ManifestLog, ManifestState, SegmentState, replay},
 };
 
 /// What a directory holds.
@@ -96,11 +97,19 @@ fn names_streams(disk: &dyn Disk, layout: &Layout) -> Result<bool> {
         pointer.log = found;
     }
     match replay(disk, layout, &pointer) {
-        Ok(replayed) => Ok(!replayed.state.streams.is_empty()),
+        Ok(replayed) => Ok(!replayed.state.streams.is_empty() && !is_restoring(&replayed.state)),
         Err(StorageError::CorruptFile { .. }) => Ok(false),
         Err(error) if error.is_missing() => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// A restore that died: all that it names is in Tier 2, and no owner was ever at work here.
+fn is_restoring(state: &ManifestState) -> bool {
+    let mut segments = state.streams.values().flat_map(|s| s.segments.values());
+    let is_remote =
+        |s: &SegmentState| !s.residency.hot && s.residency.warm.is_none() && s.residency.is_cold();
+    state.published.is_some() && state.claims.is_empty() && segments.all(is_remote)
 }
 
 /// The number of a log's first manifest.
@@ -133,6 +142,53 @@ pub(super) fn make_root(disk: &dyn Disk, root: &Path) -> Result<()> {
     }
 }
 
+/// Writes the first manifest of a log into a directory that holds nothing, and makes it count.
+fn first_manifest(
+    disk: &Arc<dyn Disk>,
+    layout: &Layout,
+    opts: &OpenOptions,
+    state: &ManifestState,
+) -> Result<ManifestLog> {
+    // Of a creation that died: it holds nothing, for nobody could open the log.
+    remove_all(&**disk, vec![layout.manifest(FIRST), layout.current_tmp()])?;
+    make_dir(&**disk, &layout.manifest_dir())?;
+    make_dir(&**disk, &layout.streams_dir())?;
+    sync_dir(&**disk, layout.root())?;
+    let mut manifest =
+        ManifestLog::create(disk, layout, FIRST, state, &opts.manifest, opts.now_ns)?;
+    manifest.publish()?;
+    Ok(manifest)
+}
+
+/// Makes a log whose manifest says this, in a directory that is missing or empty: one that is in Tier 2
+/// alone. When this returns it is durable, and the next open goes on from there.
+///
+/// # Errors
+/// When the directory holds anything, is in use, or can't be written. What a restore that died has left
+/// behind is in nobody's way.
+pub fn restore(
+    disk: &Arc<dyn Disk>,
+    layout: &Layout,
+    opts: &OpenOptions,
+    state: &ManifestState,
+) -> Result<()> {
+    let is_empty = |disk: &dyn Disk| match look(disk, layout)? {
+        Holds::Nothing => Ok(()),
+        Holds::Log => Err(StorageError::Invalid {
+            what: format!("{} holds a log already", layout.root().display()),
+        }),
+    };
+    is_empty(&**disk)?;
+    make_root(&**disk, layout.root())?;
+    let path = layout.lock();
+    let _lock = disk.lock(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => StorageError::Locked { path },
+        _ => StorageError::io("lock", path, error),
+    })?;
+    is_empty(&**disk)?;
+    first_manifest(disk, layout, opts, state).map(drop)
+}
+
 /// Begins a log. The directory holds nothing, and the lock is held.
 pub(super) fn begin(
     disk: &Arc<dyn Disk>,
@@ -141,11 +197,6 @@ pub(super) fn begin(
     lock: Box<dyn DiskLock>,
 ) -> Result<OpenedLog> {
     let begun = std::time::Instant::now();
-    // Of a creation that died: it holds nothing, for nobody could open the log.
-    remove_all(&**disk, vec![layout.manifest(FIRST), layout.current_tmp()])?;
-    make_dir(&**disk, &layout.manifest_dir())?;
-    make_dir(&**disk, &layout.streams_dir())?;
-    sync_dir(&**disk, layout.root())?;
     let log = LogId::generate();
     let epoch = Epoch(1);
     let mut state = ManifestState::new(log);
@@ -153,9 +204,7 @@ pub(super) fn begin(
         epoch,
         opened_ns: opts.now_ns,
     })?;
-    let mut manifest =
-        ManifestLog::create(disk, layout, FIRST, &state, &opts.manifest, opts.now_ns)?;
-    manifest.publish()?;
+    let manifest = first_manifest(disk, layout, opts, &state)?;
     let claims = ClaimsFile::create(&**disk, layout, opts.claim_slots)?;
     crate::manifest::ensure_reserve(&**disk, layout)?;
     Ok(OpenedLog {

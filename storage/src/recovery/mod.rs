@@ -14,6 +14,7 @@ mod stream;
 mod tail;
 
 pub use active::{ActiveSegment, reopen_active};
+pub use create::restore;
 pub use decide::{
     Cut, FinalSpan, KeptSegment, TO_FILE_END, TailDamage, TailDecision, TailInput, decide_tail,
 };

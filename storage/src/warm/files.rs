@@ -91,6 +91,52 @@ pub fn hydrate(
     filled
 }
 
+/// Makes the warm file again from its bytes elsewhere, in the place of one that may be damaged. When this
+/// returns, the file and its name are durable, and it is the one that the manifest says. When it fails,
+/// what was there before is as it was, where that can be helped.
+///
+/// # Errors
+/// What is wrong with the source, or with writing.
+pub fn fetch(
+    disk: &dyn Disk,
+    layout: &Layout,
+    identity: &WarmIdentity,
+    copy: &WarmCopy,
+    source: &Latched,
+    pace: Pace<'_>,
+) -> Result<(), WarmFault> {
+    let (path, new_path) = (
+        layout.warm(identity.stream, identity.segment),
+        layout.segment_tmp(identity.stream, identity.segment),
+    );
+    remove_if_there(disk, &new_path)?;
+    let file = disk
+        .create_new(&new_path)
+        .map_err(|error| StorageError::io("create", &new_path, error))?;
+    let file = Latched::new(file, new_path);
+    let mut fill = || {
+        file.allocate(0, copy.file_len)?;
+        let crc = each_piece(source, copy.file_len, |pos, piece| {
+            file.write_at(piece, pos)?;
+            match pace(pos) {
+                true => Ok(()),
+                false => Err(WarmFault::Stopped),
+            }
+        })?;
+        check_crc(crc, copy)?;
+        WarmView::of(source.clone(), identity, copy.file_len)?;
+        file.sync()?;
+        disk.rename(file.path(), &path)
+            .map_err(|error| StorageError::io("rename", file.path(), error))?;
+        Ok(())
+    };
+    if let Err(fault) = fill() {
+        undo(disk, layout, identity, file.path());
+        return Err(fault);
+    }
+    Ok(sync_dir(disk, layout, identity)?)
+}
+
 /// Reads all of a warm file that is to stand for its segment alone, and holds it against the checksum
 /// that the manifest has of it: what was compared when it was made may have been damaged since.
 ///
@@ -105,14 +151,28 @@ pub fn look(
     // The structure first: it says which segment it is, and of which version.
     WarmView::open(disk, layout, identity, copy)?;
     let file = open(disk, &layout.warm(identity.stream, identity.segment))?;
+    check_crc(each_piece(&file, copy.file_len, |_, _| Ok(()))?, copy)
+}
+
+/// Hands a file's bytes to `take`, piece by piece, and gives their checksum.
+fn each_piece(
+    file: &Latched,
+    len: u64,
+    mut take: impl FnMut(u64, &[u8]) -> Result<(), WarmFault>,
+) -> Result<u64, WarmFault> {
     let (mut crc, mut pos) = (crc64fast_nvme::Digest::new(), 0);
-    while pos < copy.file_len {
-        let left = usize::try_from(copy.file_len - pos).unwrap_or(usize::MAX);
-        let piece = read_exact(&file, pos, left.min(PIECE))?;
+    while pos < len {
+        let left = usize::try_from(len - pos).unwrap_or(usize::MAX);
+        let piece = read_exact(file, pos, left.min(PIECE))?;
         crc.write(&piece);
+        take(pos, &piece)?;
         pos += piece.len() as u64;
     }
-    match crc.sum64() == copy.crc {
+    Ok(crc.sum64())
+}
+
+fn check_crc(crc: u64, copy: &WarmCopy) -> Result<(), WarmFault> {
+    match crc == copy.crc {
         true => Ok(()),
         false => Err(WarmFault::Damaged(
             "the checksum of the file is not that of what was written",

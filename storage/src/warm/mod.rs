@@ -31,7 +31,7 @@ use crate::{
 };
 
 pub use compress::{Compressed, WarmOptions, compare, compress};
-pub use files::{finish, hydrate, look, make};
+pub use files::{fetch, finish, hydrate, look, make};
 pub use head::{HEAD_LEN, WarmHead};
 pub use index::{IndexTail, WarmFrame, WarmIndex};
 pub use read::{decode, read_frame, read_index, restore};

@@ -48,13 +48,20 @@ impl WarmView {
         let file = disk
             .open(&path, Access::Read)
             .map_err(|source| StorageError::io("open", &path, source))?;
-        let file = Latched::new(file, path);
-        if file.len()? != copy.file_len {
+        Self::of(Latched::new(file, path), identity, copy.file_len)
+    }
+
+    /// The same of an open file of a warm file's bytes, wherever they are.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn of(file: Latched, identity: &WarmIdentity, file_len: u64) -> Result<Self, WarmFault> {
+        if file.len()? != file_len {
             return Err(WarmFault::Damaged(
                 "the file has not the length that it was written with",
             ));
         }
-        let index = read_index(&file, copy.file_len, identity)?;
+        let index = read_index(&file, file_len, identity)?;
         Ok(Self {
             file,
             index,

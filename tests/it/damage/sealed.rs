@@ -1,7 +1,8 @@
 //! Damage in the midst of a stream: where a reader stops, what it tells, and what lies around it.
 
 use tierlog::{
-    Error, ErrorKind, From, Offset, ReadOnly, Settings, testing::storage::segment::FrameHead,
+    Error, ErrorKind, From, NewRecord, Offset, ReadOnly, Settings,
+    testing::storage::segment::FrameHead,
 };
 
 use crate::{
@@ -161,4 +162,57 @@ async fn a_record_before_the_damage_is_read_and_the_reader_stays_where_it_stoppe
         .expect("one");
     assert_eq!(text(&record), "record 8");
     close(log).await;
+}
+
+/// It used to be `Unavailable`, to be tried again, wherever the damage lay.
+#[tokio::test]
+async fn a_truncation_keeps_damage_before_it_takes_what_begins_there_and_is_refused_within() {
+    for (cut, kept) in [(2, 2), (3, 3), (4, 12), (5, 12), (6, 6), (7, 7_u64)] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let settings = small(dir.path());
+        let log = open(&settings).await;
+        let stream = log.log().stream("s").await.expect("a stream");
+        // Frames of three records each; the second one is damaged.
+        for first in [0, 3, 6, 9] {
+            let batch = (first..first + 3).map(|n| NewRecord::from(format!("record {n}")));
+            let batch = stream.append_batch(batch.collect());
+            within(batch).await.expect("an ack");
+        }
+        within(stream.seal()).await.expect("sealed");
+        close(log).await;
+        let segment = files(&settings.data, ".tls").remove(0);
+        let places = frames(&std::fs::read(&segment).expect("a file"));
+        let (from, to) = places[1];
+        patch(&segment, |bytes| bytes[from as usize + 60] ^= 1);
+
+        let log = open(&settings).await;
+        let stream = log.log().existing("s").await.expect("a stream");
+        let outcome = within(stream.truncate_after(Some(Offset(cut - 1)))).await;
+        if (4..6).contains(&cut) {
+            let error = outcome.expect_err("nobody knows what to keep");
+            assert_eq!(error.kind(), ErrorKind::Restore, "{error}");
+            let Error::Corrupt(damage) = &error else {
+                panic!("{error:?}");
+            };
+            assert_eq!((damage.from, damage.to), (Offset(3), Offset(6)));
+            assert_eq!(damage.bytes, (from, to));
+            assert_eq!(stream.watermarks().next, Offset(12), "nothing has happened");
+        } else {
+            assert_eq!(outcome.expect("cut"), Offset(kept));
+        }
+        within(stream.append("behind")).await.expect("it goes on");
+        let mut reader = stream
+            .reader(From::Earliest)
+            .skip_damage()
+            .await
+            .expect("a reader");
+        let mut read = Vec::new();
+        while let Some(record) = within(reader.try_next()).await.expect("a record") {
+            read.push(record.offset.get());
+        }
+        let end = stream.watermarks().next.get();
+        let there = (0..end).filter(|n| !(3..6.min(end - 1)).contains(n));
+        assert_eq!(read, there.collect::<Vec<_>>(), "cut at {cut}");
+        close(log).await;
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tierlog::{
-    Error, ErrorKind, Kind, Offset, Size, TryAppend,
+    Error, ErrorKind, Kind, Level, Offset, Size, Stream, Supervisor, TryAppend,
     testing::{
         Action,
         storage::disk::{
@@ -84,7 +84,7 @@ fn no_place_in_the_hot_budget_is_lost_nor_given_back_twice() {
 #[test]
 fn a_trim_that_meets_another_one_does_not_wait_for_the_room_that_it_is_to_make() {
     on_each_runtime(|_| async {
-        let mut rig = Rig::sim(&SimDisk::new());
+        let mut rig = Rig::sim(&SimDisk::new()).with("warm_budget", "0B");
         let size = rig.settings.segment_size;
         rig.settings.hot_budget = Some(Size::new(2 * size.bytes()));
         let (log, stream) = one_stream(&rig).await;
@@ -131,5 +131,89 @@ fn a_trim_that_meets_another_one_does_not_wait_for_the_room_that_it_is_to_make()
             .await
             .expect("an ack");
         close(log).await;
+    });
+}
+
+/// What the segments of a stream take of the hot budget, by what is told of them.
+async fn taken(stream: &Stream, segment_size: u64) -> u64 {
+    let segments = stream.segments().await.expect("segments");
+    let hot = segments.iter().filter(|segment| segment.tier == 0);
+    hot.map(|segment| match segment.state {
+        "sealed" => segment.file_len,
+        _ => segment_size,
+    })
+    .sum()
+}
+
+/// Waits until the account says what is there: a writer that has just begun has made nothing ahead.
+async fn is_booked(log: &Supervisor, stream: &Stream, segment_size: u64, when: &str) {
+    let mut last = (0, 0);
+    for _ in 0..100_000 {
+        last = (
+            log.health().await.hot_bytes,
+            taken(stream, segment_size).await,
+        );
+        if last.0 == last.1 {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("{when}: {} are booked, and {} are there", last.0, last.1);
+}
+
+/// A writer's recovery leaves copies beside what it copied, and ends and removes segments that its
+/// predecessor was booked for. None of that was booked until all actors were restarted, so that a log
+/// whose writer died again and again grew past its budget.
+#[test]
+fn what_the_recovery_of_a_writer_leaves_is_booked() {
+    const POINTS: [&str; 7] = [
+        "writer.before_write",
+        "writer.after_write",
+        "writer.before_ack",
+        "writer.before_seal",
+        "writer.after_seal",
+        "writer.before_truncate_commit",
+        "writer.after_truncate_commit",
+    ];
+    on_each_runtime(|_| async {
+        for budget in ["unlimited", "4MiB"] {
+            let mut rig = Rig::sim(&SimDisk::new())
+                .with("flush", "manual")
+                .with("hot_budget", budget);
+            rig.settings.restart_limit = 1000;
+            rig.settings.restart_window = Duration::from_millis(1);
+            let size = rig.settings.segment_size.bytes();
+            let (log, stream) = one_stream(&rig).await;
+            for round in 0..3 {
+                for (nth, point) in POINTS.into_iter().enumerate() {
+                    // Of what is written, a part is durable; the rest will be copied.
+                    for part in 0..2 {
+                        for _ in 0..MANY {
+                            let ticket = stream.try_append(vec![7; 2_000]).expect("room");
+                            within(ticket.at(Level::Written)).await.expect("an ack");
+                        }
+                        if part == 0 && nth % 2 == round % 2 {
+                            within(stream.flush()).await.expect("flushed");
+                        }
+                    }
+                    let before = log.health().await.restarts.len();
+                    rig.faults.arm(point, Action::Kill, 1);
+                    let end = stream.watermarks().written.get() - 3;
+                    if point.contains("truncate") {
+                        let _ = within(stream.truncate_after(Some(Offset(end)))).await;
+                    } else {
+                        let _ = stream.try_append("last");
+                        let _ = within(stream.seal()).await;
+                    }
+                    until(&log, |health| health.restarts.len() > before && health.ok).await;
+                    let when = format!("{budget}, round {round}, after {point}");
+                    is_booked(&log, &stream, size, &when).await;
+                }
+            }
+            let durable = stream.watermarks().durable;
+            within(stream.trim(durable)).await.expect("trimmed");
+            is_booked(&log, &stream, size, "after a trim of all").await;
+            close(log).await;
+        }
     });
 }

@@ -6,6 +6,7 @@ mod dropped;
 mod full;
 mod manifest;
 mod points;
+mod reads;
 mod restarts;
 pub mod rig;
 mod strict;

@@ -66,6 +66,13 @@ fn a_trim_that_died_behind_its_commit_shows_after_the_restart() {
     });
 }
 
+/// A log on which nobody is kept waiting for long, and that makes no marks by itself.
+fn impatient(disk: &SimDisk) -> Rig {
+    Rig::sim(disk)
+        .with("idle_mark", "1h")
+        .with("stall_after", "50ms")
+}
+
 /// A truncation waited for the manifest longer than anybody may be kept waiting, so that its stream
 /// was shut without knowing what came of it. Then another actor ended, and the recovery found that it
 /// had happened and removed the files; the stream still showed them.
@@ -73,9 +80,7 @@ fn a_trim_that_died_behind_its_commit_shows_after_the_restart() {
 fn a_stream_that_was_shut_in_doubt_shows_what_a_restart_found() {
     on_each_runtime(|_| async {
         let disk = SimDisk::new();
-        let rig = Rig::sim(&disk)
-            .with("idle_mark", "1h")
-            .with("stall_after", "50ms");
+        let rig = impatient(&disk);
         let (log, stream) = one_stream(&rig).await;
         fill(&stream, 6).await;
         let other = within(log.log().stream("other")).await.expect("a stream");
@@ -143,9 +148,7 @@ fn whichever_call_never_returns_every_wait_for_it_ends() {
     for (kind, stuck) in cases {
         on_each_runtime(|_| async move {
             let disk = SimDisk::new();
-            let rig = Rig::sim(&disk)
-                .with("idle_mark", "1h")
-                .with("stall_after", "50ms");
+            let rig = impatient(&disk);
             let (log, stream) = one_stream(&rig).await;
             fill(&stream, 4).await;
             let id = stream.id().to_string();
@@ -208,9 +211,7 @@ fn a_recovery_that_never_returns_ends_the_log_and_every_wait() {
     for kind in [CallKind::Open, CallKind::CreateNew, CallKind::SyncData] {
         on_each_runtime(|_| async move {
             let disk = SimDisk::new();
-            let rig = Rig::sim(&disk)
-                .with("idle_mark", "1h")
-                .with("stall_after", "50ms");
+            let rig = impatient(&disk);
             let (log, stream) = one_stream(&rig).await;
             fill(&stream, 3).await;
             rig.faults.arm("manifest.take", Action::Kill, 1);
@@ -247,10 +248,7 @@ fn a_recovery_that_never_returns_ends_the_log_and_every_wait() {
 fn a_read_that_never_returns_is_told_as_unavailable_and_can_be_tried_again() {
     on_each_runtime(|_| async {
         let disk = SimDisk::new();
-        let rig = Rig::sim(&disk)
-            .with("idle_mark", "1h")
-            .with("tail_cache", "0B")
-            .with("stall_after", "50ms");
+        let rig = impatient(&disk).with("tail_cache", "0B");
         let (log, stream) = one_stream(&rig).await;
         fill(&stream, 4).await;
         let held = rig.plan.hold(Calls::of(CallKind::ReadAt).at(segment));

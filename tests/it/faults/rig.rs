@@ -5,7 +5,8 @@ use std::{future::Future, sync::Arc};
 use tierlog::{
     Health, Settings, Stream, Supervisor,
     testing::{
-        Faults, Injected, SystemClock, ThreadPool,
+        Clock, Faults, Injected, SystemClock, ThreadPool,
+        cold::store::Store,
         storage::disk::{
             Disk, RealDisk,
             fault::{FaultDisk, FaultPlan},
@@ -24,6 +25,10 @@ pub struct Rig {
     pub disk: Strict,
     pub plan: FaultPlan,
     pub faults: Faults,
+    /// Tier 2.
+    pub store: Option<Arc<dyn Store>>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Rig {
@@ -47,6 +52,8 @@ impl Rig {
             disk: Strict::new(Arc::new(FaultDisk::new(disk, plan.clone()))),
             plan,
             faults: Faults::default(),
+            store: None,
+            clock: Arc::new(SystemClock),
         }
     }
 
@@ -58,12 +65,15 @@ impl Rig {
 
     /// What is put in place of the real thing.
     pub fn injected(&self) -> Injected {
-        let threads = ThreadPool::start(self.settings.io_threads, 1, 1024).expect("threads");
+        let threads = ThreadPool::start(self.settings.io_threads, 1, 1024)
+            .and_then(|threads| threads.and_fetch(1024))
+            .expect("threads");
         Injected {
             disk: Arc::new(self.disk.clone()),
-            clock: Arc::new(SystemClock),
+            clock: Arc::clone(&self.clock),
             executor: Arc::new(threads),
             faults: self.faults.clone(),
+            store: self.store.clone(),
         }
     }
 
@@ -97,6 +107,8 @@ impl Rig {
     pub fn on(&self, disk: &SimDisk) -> Self {
         Self {
             settings: self.settings.clone(),
+            store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
             ..Self::sim(disk)
         }
     }

@@ -4,14 +4,16 @@ use std::{fs, path::PathBuf, sync::Arc};
 
 use futures::future::join_all;
 use tierlog::{
-    Error, From, Kind, Level, NewRecord, Offset, ReadOnly, Stream, Supervisor, TryAppend, TryRead,
+    Error, From, Keep, Kind, Level, NewRecord, Offset, ReadOnly, Retention, Size, Stream,
+    Supervisor, TryAppend, TryRead,
     testing::{
         Action, Injected,
         storage::{
             SegmentNo,
             disk::{
-                Disk,
+                Access, Disk,
                 fault::{CallKind, Calls, Fault},
+                sim::SimDisk,
             },
             layout::Layout,
         },
@@ -21,7 +23,8 @@ use tracing::Dispatch;
 
 use super::listener::Heard;
 use crate::{
-    faults::rig::{Rig, segment, settle, until},
+    cold::bucket::Bucket,
+    faults::rig::{Rig, eventually, segment, settle, until},
     support::{close, is_locked, read_all, within},
 };
 
@@ -84,6 +87,50 @@ impl Story {
         self.crash().await;
         self.damage().await;
         self.tiers().await;
+        self.bucket().await;
+    }
+
+    /// A log with Tier 2 that fails once, loses a file, and is read from there.
+    async fn bucket(&self) {
+        let (disk, bucket) = (SimDisk::new(), Bucket::default());
+        let rig = crate::cold::rig(&disk, &bucket);
+        let (log, stream) = crate::faults::rig::one_stream(&rig).await;
+        crate::tiers::append(&stream, 0..199).await;
+        let archived = stream.append_at(crate::tiers::long(199), Level::Archived);
+        within(archived).await.expect("archived");
+        bucket.set_down(true);
+        let lost = crate::tiers::files(&disk, &stream, "tlz")[0].clone();
+        eventually("it is compressed alone", || {
+            disk.open(&lost.with_extension("tls"), Access::Read)
+                .is_err()
+        })
+        .await;
+        disk.remove(&lost).expect("removed");
+        let reader = stream.reader(From::Earliest).await;
+        let failed = within(reader.expect("a reader").next_batch(1)).await;
+        failed.expect_err("no copy can be had");
+        bucket.set_down(false);
+        within(
+            log.context()
+                .log
+                .cold
+                .as_ref()
+                .expect("Tier 2")
+                .client
+                .ready(),
+        )
+        .await;
+        // A wish that comes while the last attempt is slept off is dropped; who reads again wishes again.
+        within(async {
+            while disk.open(&lost, Access::Read).is_err() {
+                crate::tiers::holds(&stream, 0..200).await;
+            }
+        })
+        .await;
+        // Behind the fetch: the coordinator takes what has ended before it takes a seal.
+        crate::tiers::append(&stream, 200..201).await;
+        within(stream.seal()).await.expect("sealed");
+        close(log).await;
     }
 
     /// A new log; many streams at once; refusals; reads.
@@ -116,6 +163,7 @@ impl Story {
         assert!(matches!(at_end, Err(TryRead::WouldBlock(Kind::Tail))));
         within(streams[1].seal()).await.expect("sealed");
         within(streams[2].trim(Offset(4))).await.expect("trimmed");
+        self.expires(&log).await;
         within(streams[3].truncate_after(Some(Offset(6))))
             .await
             .expect("cut");
@@ -131,6 +179,21 @@ impl Story {
             assert_eq!(read_all(&stream).await.len(), 9);
         }
         close(log).await;
+    }
+
+    /// A stream has more than it is to keep.
+    async fn expires(&self, log: &Supervisor) {
+        let stream = within(log.log().stream("e")).await.expect("a stream");
+        within(stream.append_at(record(0), Level::Written))
+            .await
+            .expect("written");
+        within(stream.seal()).await.expect("sealed");
+        let retention = Retention {
+            bytes: Keep::AtMost(Size::new(0)),
+            ..Retention::default()
+        };
+        within(stream.set_retention(retention)).await.expect("set");
+        eventually("it is gone", || stream.watermarks().start == Offset(1)).await;
     }
 
     /// A sync fails, then the disk is full.

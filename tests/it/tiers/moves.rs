@@ -14,7 +14,7 @@ use tierlog::{
 
 use super::{append, files, holds, long, rig, settled};
 use crate::{
-    faults::rig::{eventually, on_each_runtime, one_stream, settle, until},
+    faults::rig::{Rig, eventually, on_each_runtime, one_stream, settle, until},
     support::{close, texts, within},
 };
 
@@ -46,6 +46,50 @@ fn a_log_larger_than_its_hot_budget_goes_on_and_is_read_back_whole() {
         holds(&stream, 0..MANY).await;
         append(&stream, MANY..MANY + 50).await;
         holds(&stream, 0..MANY + 50).await;
+        close(log).await;
+    });
+}
+
+/// The next segment is asked for while the last one is still being sealed, which no table of ended
+/// segments knows. It was taken for room that never comes: what was queued came back `StorageFull`.
+#[test]
+fn a_segment_that_is_still_being_sealed_is_room_to_come() {
+    on_each_runtime(|_| async {
+        let disk = SimDisk::new();
+        let rig = rig(&disk)
+            .with("hot_budget", "160KiB")
+            .with("unsynced_bytes", "8MiB")
+            .with("lane_records", "4096");
+        let (log, stream) = one_stream(&rig).await;
+        append(&stream, 0..10).await;
+        let first = files(&disk, &stream, "tls")[0].clone();
+        let held = rig.plan.hold(
+            Calls::of(CallKind::SyncData)
+                .at(move |path| path == first)
+                .forever(),
+        );
+        let sealed = tokio::spawn({
+            let stream = stream.clone();
+            async move { stream.seal().await }
+        });
+        eventually("the seal has come to its sync", || held.parked() > 0).await;
+        // More than the second segment holds, so that a third one is asked for.
+        let asked = rig.faults.passed("coordinator.admit");
+        let mut tickets = Vec::new();
+        for id in 10..70 {
+            tickets.push(stream.try_append(long(id)).expect("room in memory"));
+        }
+        eventually("both are asked for", || {
+            rig.faults.passed("coordinator.admit") >= asked + 2
+        })
+        .await;
+        settle().await;
+        held.release();
+        within(sealed).await.expect("no panic").expect("sealed");
+        for ticket in tickets {
+            within(ticket).await.expect("an ack");
+        }
+        holds(&stream, 0..70).await;
         close(log).await;
     });
 }
@@ -108,19 +152,25 @@ fn what_is_read_again_and_again_is_made_a_segment_file_again_once() {
     });
 }
 
+/// A log of 100 records, closed, in segments that are compressed and have their files all the same.
+async fn compressed(disk: &SimDisk) -> Rig {
+    let rig = rig(disk).with("hot_budget", "10MiB");
+    let (log, stream) = one_stream(&rig).await;
+    append(&stream, 0..100).await;
+    within(stream.seal()).await.expect("sealed");
+    eventually("all are compressed", || {
+        files(disk, &stream, "tlz").len() >= 3
+    })
+    .await;
+    close(log).await;
+    rig
+}
+
 #[test]
 fn a_damaged_segment_file_is_read_and_healed_from_its_compressed_one() {
     on_each_runtime(|_| async {
         let disk = SimDisk::new();
-        let rig = rig(&disk).with("hot_budget", "10MiB");
-        let (log, stream) = one_stream(&rig).await;
-        append(&stream, 0..100).await;
-        within(stream.seal()).await.expect("sealed");
-        eventually("all are compressed", || {
-            files(&disk, &stream, "tlz").len() >= 3
-        })
-        .await;
-        close(log).await;
+        let rig = compressed(&disk).await;
         let (log, stream) = one_stream(&rig).await;
         let first = files(&disk, &stream, "tls")[0].clone();
         let file = disk.open(&first, Access::ReadWrite).expect("it is there");
@@ -181,15 +231,7 @@ fn damage_to_the_only_copy_is_told_and_the_rest_is_read() {
 fn a_segment_file_does_not_go_when_its_compressed_one_is_lost() {
     on_each_runtime(|_| async {
         let disk = SimDisk::new();
-        let rig = rig(&disk).with("hot_budget", "10MiB");
-        let (log, stream) = one_stream(&rig).await;
-        append(&stream, 0..100).await;
-        within(stream.seal()).await.expect("sealed");
-        eventually("all are compressed", || {
-            files(&disk, &stream, "tlz").len() >= 3
-        })
-        .await;
-        close(log).await;
+        let rig = compressed(&disk).await;
         for (nth, path) in files(&disk, &one_stream_id(&rig).await, "tlz")
             .iter()
             .enumerate()
@@ -211,7 +253,7 @@ fn a_segment_file_does_not_go_when_its_compressed_one_is_lost() {
     });
 }
 
-async fn one_stream_id(rig: &crate::faults::rig::Rig) -> tierlog::Stream {
+async fn one_stream_id(rig: &Rig) -> tierlog::Stream {
     let (log, stream) = one_stream(rig).await;
     close(log).await;
     stream

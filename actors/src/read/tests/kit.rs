@@ -100,6 +100,7 @@ impl Rig {
             start: Offset(0),
             end: Offset(0),
             incarnation: Incarnation(1),
+            archive: None,
         };
         let stream = StreamShared::new(
             StreamId::generate(),

@@ -9,6 +9,7 @@ use std::task::Poll;
 use tierlog::{Ack, AppendError, Error, Kind, Level, NewRecord, Offset, Stream, Ticket, TryAppend};
 
 use crate::exit::Ending;
+use crate::input::{Batch, Room};
 
 /// What came of an attempt to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +28,20 @@ pub(super) struct Flight {
     stream: Stream,
     level: Level,
     window: usize,
-    waiting: VecDeque<NewRecord>,
+    waiting: VecDeque<Waiting>,
     sent: VecDeque<(Ticket, u64)>,
     /// The outcome of the first of `sent`, when it was seen by [`Flight::landed`].
     outcome: Option<Result<Ack, AppendError>>,
     /// Came back without a side effect, in order. Nothing is sent past them: they are sent again,
     /// before all others, once everything behind them has come back too.
     returned: VecDeque<NewRecord>,
+}
+
+/// A record that waits, and what its batch takes up, in the last one of it.
+#[derive(Debug)]
+struct Waiting {
+    record: NewRecord,
+    room: Option<Room>,
 }
 
 impl Flight {
@@ -50,8 +58,13 @@ impl Flight {
     }
 
     /// More records, behind all others.
-    pub(super) fn board(&mut self, records: Vec<NewRecord>) {
-        self.waiting.extend(records);
+    pub(super) fn board(&mut self, batch: Batch) {
+        let Batch { records, room } = batch;
+        let waiting = |record| Waiting { record, room: None };
+        self.waiting.extend(records.into_iter().map(waiting));
+        if let Some(last) = self.waiting.back_mut() {
+            last.room = Some(room);
+        }
     }
 
     pub(super) fn has_waiting(&self) -> bool {
@@ -78,14 +91,14 @@ impl Flight {
             // The disk was full a moment ago; ask before trying again.
             let bytes = self.returned.front().map_or(0, weight);
             while let Some(record) = self.returned.pop_back() {
-                self.waiting.push_front(record);
+                self.waiting.push_front(Waiting { record, room: None });
             }
             return Ok(Step::NoRoom(Kind::Admission, bytes));
         }
         if self.sent.len() >= self.window {
             return Ok(Step::WindowFull);
         }
-        let Some(record) = self.waiting.pop_front() else {
+        let Some(Waiting { record, room }) = self.waiting.pop_front() else {
             return Ok(Step::Sent);
         };
         let bytes = weight(&record);
@@ -95,7 +108,10 @@ impl Flight {
                 Ok(Step::Sent)
             }
             Err(TryAppend::WouldBlock { kind, payload }) => {
-                self.waiting.push_front(payload);
+                self.waiting.push_front(Waiting {
+                    record: payload,
+                    room,
+                });
                 Ok(Step::NoRoom(kind, bytes))
             }
             Err(TryAppend::Failed { error, .. }) => Err(error.into()),

@@ -17,14 +17,16 @@ pub(crate) async fn run(mut session: Session, args: Append) -> Result<(), Ending
     let level = match args.ack {
         AckLevel::Written => Level::Written,
         AckLevel::Durable => Level::Durable,
-        AckLevel::Archived => {
+        AckLevel::Archived if session.settings.cold.is_none() => {
             return Err(Ending::usage(
-                "--ack archived needs Tier 2, which this version does not have",
-                "use --ack durable",
+                "--ack archived needs Tier 2, and `cold` is not set",
+                "set it, or use --ack durable",
             ));
         }
+        AckLevel::Archived => Level::Archived,
     };
-    // Before the log is opened, so that a mistyped file name makes no log.
+    // Both before the log is opened, so that a mistake makes no log.
+    session.check_new_name(&args.stream).await?;
     let source = input::open(args.file.as_deref())?;
     let limit = usize::try_from(session.settings.max_record.bytes()).unwrap_or(usize::MAX);
     let supervisor = session.open().await?;
@@ -152,7 +154,7 @@ impl Run<'_> {
                 stopped = interrupt.fired() => return Err(stopped),
                 () = self.flight.landed() => {}
                 next = input.next() => match next {
-                    Ok(Some(records)) => self.flight.board(records),
+                    Ok(Some(batch)) => self.flight.board(batch),
                     Ok(None) => return self.finish().await,
                     Err(refused) => {
                         // Every record before the refused one is appended all the same.
@@ -246,7 +248,9 @@ impl Run<'_> {
     /// the time of a shutdown to be acked. What then still has no ack is told by the summary.
     async fn wind_down(&mut self, input: &mut Input) {
         let json = self.session.json;
-        self.flight.board(input.stop());
+        for batch in input.stop() {
+            self.flight.board(batch);
+        }
         let drain = async {
             loop {
                 if self.settle().is_err() {

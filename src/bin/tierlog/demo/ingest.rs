@@ -53,7 +53,7 @@ pub(super) async fn run(
         .await
         .map_err(|refused| Ending::failed(refused.what, refused.advice))?
     {
-        for record in batch {
+        for record in batch.records {
             records += 1;
             bytes += record.payload.len() as u64 + u64::from(record.key.is_none());
             road.take(record).await?;

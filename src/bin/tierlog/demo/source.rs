@@ -1,14 +1,15 @@
 //! The file that a demo puts through the log. It is read twice, so it must be one that can be.
 
 use std::fs::File;
-use std::io::{Cursor, IsTerminal};
+use std::io::Cursor;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 
 use crate::exit::Ending;
 use crate::input;
+use crate::progress::progress;
 
 /// Made by `examples/make_demo_log.rs`.
 static SHIPPED: &[u8] = include_bytes!("../../../../assets/demo.log");
@@ -65,15 +66,9 @@ impl Source {
 
     /// A bar on stderr, if that is a terminal and nobody asked for JSON.
     pub(super) fn progress(&self, what: &'static str, json: bool) -> ProgressBar {
-        let target = match json || !std::io::stderr().is_terminal() {
-            true => ProgressDrawTarget::hidden(),
-            false => ProgressDrawTarget::stderr(),
-        };
-        let bar = ProgressBar::with_draw_target(Some(self.len), target).with_message(what);
         let style = "{msg:9} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-        if let Ok(style) = ProgressStyle::with_template(style) {
-            bar.set_style(style);
-        }
+        let bar = progress(json, style).with_message(what);
+        bar.set_length(self.len);
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
     }

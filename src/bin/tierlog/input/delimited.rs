@@ -51,7 +51,8 @@ impl Cut for Delimited {
                 line
             } else {
                 self.begun.extend_from_slice(&line);
-                self.begun.split().freeze()
+                // With its memory: a next line that went on in it would keep both there.
+                std::mem::take(&mut self.begun).freeze()
             };
             records.push(NewRecord::new(line));
             self.line += 1;
@@ -64,7 +65,8 @@ impl Cut for Delimited {
 
     fn end(&mut self, records: &mut Vec<NewRecord>) -> Result<(), Refused> {
         if !self.begun.is_empty() {
-            records.push(NewRecord::new(self.begun.split().freeze()));
+            let last = std::mem::take(&mut self.begun);
+            records.push(NewRecord::new(last.freeze()));
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Records behind their lengths, for what is not text.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use tierlog::NewRecord;
 
 use super::{Cut, Refused};
@@ -11,7 +11,11 @@ const HEAD: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Len32 {
     limit: usize,
-    /// What came and makes no whole record yet.
+    /// The length of the record under way, as far as it came.
+    head: BytesMut,
+    /// The same, once all of it came.
+    len: Option<usize>,
+    /// What came of the record under way in earlier blocks.
     begun: BytesMut,
     /// The number of the record under way, from 1.
     record: u64,
@@ -21,40 +25,68 @@ impl Len32 {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
+            head: BytesMut::new(),
+            len: None,
             begun: BytesMut::new(),
             record: 1,
         }
     }
+
+    /// The length of the record under way; `None` when the block ends before it is known.
+    fn len(&mut self, block: &mut Bytes) -> Result<Option<usize>, Refused> {
+        if self.len.is_some() {
+            return Ok(self.len);
+        }
+        let missing = HEAD - self.head.len();
+        let part = block.split_to(missing.min(block.len()));
+        self.head.extend_from_slice(&part);
+        let Some(head) = self.head.first_chunk::<HEAD>() else {
+            return Ok(None);
+        };
+        let len = u32::from_le_bytes(*head) as usize;
+        // Before anything is gathered for it: the length may be noise.
+        if len > self.limit {
+            return Err(Refused {
+                what: format!(
+                    "record {} has {len} bytes and the limit is {}",
+                    self.record, self.limit
+                ),
+                advice: "nothing from it on was appended: raise `max_record`, or check that the \
+                         input has a length before each record",
+            });
+        }
+        self.head.clear();
+        self.len = Some(len);
+        Ok(self.len)
+    }
 }
 
 impl Cut for Len32 {
-    fn block(&mut self, block: Bytes, records: &mut Vec<NewRecord>) -> Result<(), Refused> {
-        self.begun.extend_from_slice(&block);
-        while let Some(head) = self.begun.first_chunk::<HEAD>() {
-            let len = u32::from_le_bytes(*head) as usize;
-            // Before anything is gathered for it: the length may be noise.
-            if len > self.limit {
-                return Err(Refused {
-                    what: format!(
-                        "record {} has {len} bytes and the limit is {}",
-                        self.record, self.limit
-                    ),
-                    advice: "nothing from it on was appended: raise `max_record`, or check that \
-                             the input has a length before each record",
-                });
+    fn block(&mut self, mut block: Bytes, records: &mut Vec<NewRecord>) -> Result<(), Refused> {
+        while let Some(len) = self.len(&mut block)? {
+            let missing = len - self.begun.len();
+            let mut part = block.split_to(missing.min(block.len()));
+            if part.len() < len {
+                if self.begun.is_empty() {
+                    // Each long record gets memory of its own, and no more than it needs: two
+                    // that share some would both stay until the later one may go.
+                    self.begun = BytesMut::with_capacity(len);
+                }
+                self.begun.extend_from_slice(&part);
+                if self.begun.len() < len {
+                    break;
+                }
+                part = std::mem::take(&mut self.begun).freeze();
             }
-            if self.begun.len() < HEAD + len {
-                break;
-            }
-            self.begun.advance(HEAD);
-            records.push(NewRecord::new(self.begun.split_to(len).freeze()));
+            records.push(NewRecord::new(part));
+            self.len = None;
             self.record += 1;
         }
         Ok(())
     }
 
     fn end(&mut self, _: &mut Vec<NewRecord>) -> Result<(), Refused> {
-        match self.begun.is_empty() {
+        match self.head.is_empty() && self.len.is_none() {
             true => Ok(()),
             false => Err(Refused {
                 what: format!("the input ends within record {}", self.record),

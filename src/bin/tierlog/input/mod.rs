@@ -1,8 +1,9 @@
 //! Records out of a file or of stdin, read ahead on a thread of their own.
 //!
 //! A read of stdin can't be cancelled, so it must never stand where Ctrl-C is waited for. Memory is
-//! bounded: a few blocks between the thread and whoever takes from it, and one record under way.
+//! bounded in bytes: what was read ahead of whoever takes from it, and one record under way.
 
+mod ahead;
 mod delimited;
 mod len32;
 
@@ -10,7 +11,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use tierlog::NewRecord;
@@ -18,14 +18,22 @@ use tokio::sync::mpsc;
 
 use crate::exit::Ending;
 
+use ahead::Ahead;
+
+pub(crate) use ahead::Room;
 pub(crate) use delimited::Delimited;
 pub(crate) use len32::Len32;
 
 /// A block of a source. A block of nothing but newlines makes as many records as it has bytes, and
 /// each costs a hundred bytes as long as it waits, so this is small.
 const BLOCK: usize = 64 * 1024;
-/// Blocks that may wait.
+/// A block of which less is left to read into makes place for a new one.
+const WORTH_A_READ: usize = 4 * 1024;
+/// Batches that may wait, each of a block and what was left of the one before.
 const AHEAD: usize = 4;
+/// Bytes that may wait in them. A batch that is larger waits alone, so that of long records one
+/// waits and the next one is under way.
+const AHEAD_BYTES: usize = 1024 * 1024;
 
 /// Cuts blocks into records.
 pub(crate) trait Cut: Send + 'static {
@@ -41,6 +49,14 @@ pub(crate) trait Cut: Send + 'static {
 pub(crate) struct Refused {
     pub(crate) what: String,
     pub(crate) advice: &'static str,
+}
+
+/// Records that were read ahead.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) records: Vec<NewRecord>,
+    /// Kept for as long as the records are.
+    pub(crate) room: Room,
 }
 
 /// Where blocks come from.
@@ -73,51 +89,59 @@ pub(crate) fn open_file(path: &Path) -> Result<File, Ending> {
 /// The receiving end of the thread that reads.
 #[derive(Debug)]
 pub(crate) struct Input {
-    from: mpsc::Receiver<Result<Vec<NewRecord>, Refused>>,
-    stop: Arc<AtomicBool>,
+    from: mpsc::Receiver<Result<Batch, Refused>>,
+    ahead: Arc<Ahead>,
 }
 
 impl Input {
     /// Starts to read.
     pub(crate) fn spawn(source: Source, cut: impl Cut) -> Result<Self, Ending> {
         let (to, from) = mpsc::channel(AHEAD);
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let ahead = Ahead::new(AHEAD_BYTES);
+        let reads = Arc::clone(&ahead);
         std::thread::Builder::new()
             .name("input".into())
-            .spawn(move || read_all(source, cut, &to, &stopped))
+            .spawn(move || read_all(source, cut, &to, &reads))
             .map_err(|error| {
                 let what = format!("cannot start a thread for the input: {error}");
                 Ending::failed(what, "allow the process more threads")
             })?;
-        Ok(Self { from, stop })
+        Ok(Self { from, ahead })
     }
 
     /// The next records; `None` at the end. Cancelling it loses nothing.
-    pub(crate) async fn next(&mut self) -> Result<Option<Vec<NewRecord>>, Refused> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Batch>, Refused> {
         self.from.recv().await.transpose()
     }
 
     /// Stops reading, and gives what was read already and fits no wait.
-    pub(crate) fn stop(&mut self) -> Vec<NewRecord> {
-        self.stop.store(true, Ordering::Relaxed);
+    pub(crate) fn stop(&mut self) -> Vec<Batch> {
+        self.ahead.stop();
         let mut rest = Vec::new();
-        while let Ok(Ok(records)) = self.from.try_recv() {
-            rest.extend(records);
+        while let Ok(Ok(batch)) = self.from.try_recv() {
+            rest.push(batch);
         }
         rest
+    }
+}
+
+impl Drop for Input {
+    /// The thread may wait for room that nobody will make any more.
+    fn drop(&mut self) {
+        self.ahead.stop();
     }
 }
 
 fn read_all(
     mut source: Source,
     mut cut: impl Cut,
-    to: &mpsc::Sender<Result<Vec<NewRecord>, Refused>>,
-    stopped: &AtomicBool,
+    to: &mpsc::Sender<Result<Batch, Refused>>,
+    ahead: &Arc<Ahead>,
 ) {
-    while !stopped.load(Ordering::Relaxed) {
+    let mut free = BytesMut::new();
+    while !ahead.stopped() {
         let mut records = Vec::new();
-        let went_on = match read_block(&mut source) {
+        let went_on = match read_block(&mut source, &mut free) {
             Ok(block) if block.is_empty() => {
                 let ended = cut.end(&mut records);
                 ended.map(|()| false)
@@ -128,8 +152,13 @@ fn read_all(
                 advice: "what was read before is appended; go on from there",
             }),
         };
-        if !records.is_empty() && to.blocking_send(Ok(records)).is_err() {
-            return;
+        if !records.is_empty() {
+            let Some(room) = ahead.take(records.iter().map(weight).sum()) else {
+                return;
+            };
+            if to.blocking_send(Ok(Batch { records, room })).is_err() {
+                return;
+            }
         }
         match went_on {
             Ok(true) => {}
@@ -143,17 +172,45 @@ fn read_all(
     }
 }
 
-/// One read: what somebody types must not wait until a block is full.
-fn read_block(source: &mut Source) -> io::Result<Bytes> {
-    let mut block = BytesMut::zeroed(BLOCK);
+/// What a record takes while it waits: its bytes, and what stands for it in queues. An empty line is
+/// a record too, and a block may hold 65,536 of them.
+fn weight(record: &NewRecord) -> usize {
+    size_of::<NewRecord>() + record.size()
+}
+
+/// One read: what somebody types must not wait until a block is full. A short one leaves the rest of
+/// its block to the next: records keep the whole block that they were read into, and lines that
+/// come one by one would otherwise keep one each.
+fn read_block(source: &mut Source, free: &mut BytesMut) -> io::Result<Bytes> {
+    if free.len() < WORTH_A_READ {
+        *free = BytesMut::zeroed(BLOCK);
+    }
     loop {
-        match source.read(&mut block) {
-            Ok(n) => {
-                block.truncate(n);
-                return Ok(block.freeze());
-            }
+        match source.read(free) {
+            Ok(n) => return Ok(free.split_to(n).freeze()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn short_reads_share_a_block() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let mut source: Source = Box::new(ours);
+        let mut free = BytesMut::new();
+        let mut read = |line: &[u8]| {
+            (&theirs).write_all(line).expect("it is read");
+            read_block(&mut source, &mut free).expect("it was written")
+        };
+        let (first, second) = (read(b"one\n"), read(b"two\n"));
+        assert_eq!((&first[..], &second[..]), (&b"one\n"[..], &b"two\n"[..]));
+        assert_eq!(first.as_ptr_range().end, second.as_ptr());
     }
 }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::support::*;
 use crate::{
-    catalog::{ArchivedStream, Catalog, Change},
+    catalog::{ArchivedStream, Catalog, Change, is_known},
     ids::{Epoch, LogId, Offset, SegmentNo, StreamId},
     manifest::{Entry, ManifestState, SegmentStatus},
 };
@@ -192,6 +192,34 @@ fn a_manifest_whose_objects_leave_a_gap_or_are_called_otherwise_is_refused() {
         let mut state = good.clone();
         segment(&mut state, change);
         Catalog::of(&state, end).unwrap_err();
+    }
+}
+
+#[test]
+fn a_change_is_known_where_the_manifest_says_the_same_of_it() {
+    let state = restored(&catalog(&[three(), vec![trimmed(1, 12)]].concat()));
+    let mut other = archived(25, 30);
+    other.epoch = Epoch(99);
+    let other = Change::Segment {
+        stream: stream(1),
+        segment: SegmentNo(4),
+        archived: other,
+    };
+    for (change, known) in [
+        (created(1), true),
+        (created(2), false),
+        (added(1, 0, 0, 10), true),
+        (added(1, 1, 10, 25), true),
+        (added(1, 1, 10, 26), false),
+        (added(1, 4, 25, 30), true),
+        (other, false),
+        (added(1, 5, 30, 31), false),
+        (added(2, 0, 0, 10), false),
+        (trimmed(1, 12), true),
+        (trimmed(1, 13), false),
+        (trimmed(2, 0), false),
+    ] {
+        assert_eq!(is_known(&state, &change), known, "{change:?}");
     }
 }
 

@@ -5,8 +5,8 @@ use proptest::{collection::vec, option, prelude::*};
 use crate::{
     ids::{Epoch, Incarnation, LogId, Offset, OwnerId, SegmentNo, StreamId},
     manifest::{
-        ColdCopy, Entry, ManifestState, MarkState, Residency, SealedFacts, SegmentState,
-        SegmentStatus, UploadState, WarmCopy,
+        ColdCopy, Entry, Keep, ManifestState, MarkState, Residency, RetentionState, SealedFacts,
+        SegmentState, SegmentStatus, StreamState, UploadState, WarmCopy,
     },
 };
 
@@ -34,6 +34,14 @@ fn incarnation() -> impl Strategy<Value = Incarnation> {
 
 fn text() -> impl Strategy<Value = String> {
     vec(any::<char>(), 0..40).prop_map(String::from_iter)
+}
+
+fn keep() -> impl Strategy<Value = Keep> {
+    prop_oneof![
+        Just(Keep::Default),
+        Just(Keep::All),
+        any::<u64>().prop_map(Keep::AtMost)
+    ]
 }
 
 prop_compose! {
@@ -127,6 +135,10 @@ fn about_streams() -> impl Strategy<Value = Entry> {
             owner: OwnerId::from_bytes(owner),
         }),
         (stream(), offset()).prop_map(|(stream, end)| Entry::Archived { stream, end }),
+        (stream(), keep(), keep()).prop_map(|(stream, age_ns, bytes)| Entry::Retention {
+            stream,
+            retention: RetentionState { age_ns, bytes },
+        }),
     ]
 }
 
@@ -291,7 +303,7 @@ pub(super) fn entry_for(state: &ManifestState, (kind, who, which, n): Step) -> E
     };
     let (base, end) = (known.next, known.next.plus(n % 50));
     let incarnation = Incarnation(known.incarnation.0 + n % 2);
-    match kind % 24 {
+    match kind % 25 {
         0..5 => Entry::SegmentCreated {
             stream,
             segment: SegmentNo(known.next_segment.0 + n % 2),
@@ -326,12 +338,30 @@ pub(super) fn entry_for(state: &ManifestState, (kind, who, which, n): Step) -> E
             clean: n % 2 == 0,
         },
         12 => Entry::Removed { stream, segment },
-        13..19 => copies_entry(stream, segment, kind % 24, n),
+        13..19 => copies_entry(stream, segment, kind % 25, n),
+        19..24 => entry_of_the_rest(state, known, (kind, who, which, n as u16)),
+        _ => Entry::Epoch {
+            epoch: Epoch(state.epoch.0 + n % 2),
+            opened_ns: n,
+        },
+    }
+}
+
+/// Of Tier 2, and of what is kept.
+fn entry_of_the_rest(
+    state: &ManifestState,
+    known: &StreamState,
+    (kind, who, which, n): Step,
+) -> Entry {
+    let (stream, n) = (stream_id(who % 4), u64::from(n));
+    let numbers: Vec<_> = known.segments.keys().copied().collect();
+    let segment = numbers.get(usize::from(which) % numbers.len().max(1));
+    let state_of = segment.and_then(|segment| known.segments.get(segment));
+    let end = known.next.plus(n % 50);
+    match kind % 25 {
         19..21 => Entry::Archived {
             stream,
-            end: known
-                .segments
-                .get(&segment)
+            end: state_of
                 .and_then(|state| state.status.range())
                 .map_or(end, |range| range.1),
         },
@@ -342,9 +372,12 @@ pub(super) fn entry_for(state: &ManifestState, (kind, who, which, n): Step) -> E
             number: state.published.unwrap_or(0) + n % 3,
             owner: OwnerId::from_bytes([kind; 16]),
         },
-        _ => Entry::Epoch {
-            epoch: Epoch(state.epoch.0 + n % 2),
-            opened_ns: n,
+        _ => Entry::Retention {
+            stream,
+            retention: RetentionState {
+                age_ns: [Keep::Default, Keep::All, Keep::AtMost(n)][usize::from(which) % 3],
+                bytes: [Keep::AtMost(n), Keep::Default][usize::from(which) % 2],
+            },
         },
     }
 }

@@ -6,7 +6,7 @@ use super::arbitrary::{LOG, entry, entry_for, sealed, state_after, steps, stream
 use crate::{
     error::StorageError,
     ids::{Epoch, Incarnation, Offset, OwnerId, SegmentNo, StreamId},
-    manifest::{Entry, ManifestState, SealedFacts, SegmentStatus},
+    manifest::{Entry, Keep, ManifestState, RetentionState, SealedFacts, SegmentStatus},
 };
 
 const S: StreamId = StreamId::from_bytes([1; 16]);
@@ -59,6 +59,13 @@ fn archived(end: u64) -> Entry {
     Entry::Archived {
         stream: S,
         end: Offset(end),
+    }
+}
+
+fn retention(age_ns: Keep, bytes: Keep) -> Entry {
+    Entry::Retention {
+        stream: S,
+        retention: RetentionState { age_ns, bytes },
     }
 }
 
@@ -239,6 +246,30 @@ fn an_object_is_known_until_it_is_deleted() {
     state.apply(&cold_dropped).unwrap();
     state.apply(&cold_deleted).unwrap();
     assert_eq!(numbers(&state), [1]);
+}
+
+#[test]
+fn how_much_a_stream_keeps_outlives_snapshots_and_cuts() {
+    let mut state = filled(2);
+    refused(
+        &mut ManifestState::new(LOG),
+        &retention(Keep::All, Keep::All),
+    );
+    state.apply(&retention(Keep::AtMost(5), Keep::All)).unwrap();
+    state.apply_all(&[truncated(10, 2), removed(1)]).unwrap();
+    state.apply(&trimmed(10)).unwrap();
+    let mut again = ManifestState::new(LOG);
+    again.apply_all(&state.snapshot()).unwrap();
+    again.seq = state.seq;
+    assert_eq!(again, state);
+    let kept = again.streams[&S].retention;
+    assert_eq!((kept.age_ns, kept.bytes), (Keep::AtMost(5), Keep::All));
+    // What says nothing takes no place in a snapshot.
+    state
+        .apply(&retention(Keep::Default, Keep::Default))
+        .unwrap();
+    let says = |entry: &Entry| matches!(entry, Entry::Retention { .. });
+    assert!(!state.snapshot().iter().any(says));
 }
 
 /// An object that no published catalog names is found by nobody once the machine is lost.

@@ -5,6 +5,19 @@ use std::{fmt, io, ops::Range, sync::Arc};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
+mod dir;
+mod key;
+mod memory;
+#[cfg(feature = "opendal")]
+mod opendal;
+
+pub use dir::{Blocking, DirStore};
+pub(crate) use key::is_part as is_key_part;
+pub use memory::MemoryStore;
+
+#[cfg(feature = "opendal")]
+pub use self::opendal::OpendalStore;
+
 /// An answer of a store.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
@@ -55,6 +68,17 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ) -> Answer<'a, Vec<Listed>>;
 }
 
+/// How the creation of an object ended, once an unknown outcome was settled by reading back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    /// It was absent, and has these bytes now.
+    New,
+    /// It has these bytes already: an attempt that seemed to fail had made it.
+    Ours,
+    /// Somebody else's is there, with these bytes.
+    Taken(Bytes),
+}
+
 /// An object in a listing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Listed {
@@ -95,7 +119,7 @@ impl Source for Bytes {
 }
 
 /// What a failed call means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StoreErrorKind {
     /// There is no such object.
     Missing,
@@ -132,5 +156,34 @@ impl StoreError {
             kind,
             what: what.into(),
         }
+    }
+}
+
+/// Where a range lies in an object of `len` bytes; `Short` when it goes beyond the end.
+pub(crate) fn range_of(
+    key: &str,
+    range: &Range<u64>,
+    len: u64,
+) -> Result<Range<usize>, StoreError> {
+    let (from, to) = (range.start, range.end.max(range.start));
+    if to > len {
+        let what = format!("{key} has {len} bytes, and {from}..{to} were asked for");
+        return Err(StoreError::new(StoreErrorKind::Short, what));
+    }
+    let at = |pos: u64| usize::try_from(pos).unwrap_or(usize::MAX);
+    Ok(at(from)..at(to))
+}
+
+/// A part of a source, which has to be as long as it says.
+pub(crate) async fn whole(source: &dyn Source, range: Range<u64>) -> Result<Bytes, StoreError> {
+    let wanted = range.end - range.start;
+    let failed = |what: String| StoreError::new(StoreErrorKind::Source, what);
+    match source.read(range).await {
+        Ok(bytes) if bytes.len() as u64 == wanted => Ok(bytes),
+        Ok(bytes) => Err(failed(format!(
+            "the source gave {} bytes where {wanted} were asked for",
+            bytes.len()
+        ))),
+        Err(error) => Err(failed(format!("cannot read what is to be stored: {error}"))),
     }
 }

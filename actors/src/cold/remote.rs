@@ -1,0 +1,179 @@
+//! An object, read as if it were a file, by threads that are meant to wait for it.
+
+use std::{
+    collections::VecDeque,
+    fmt, io,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use tierlog_cold::{client::Client, store::StoreErrorKind};
+use tierlog_storage::{catalog::SegmentKey, disk::DiskFile, segment::Latched};
+use tokio::runtime::Handle;
+
+/// Windows that are kept, of all objects together.
+const WINDOWS: usize = 8;
+/// The most bytes that are fetched beyond what was asked for.
+const AHEAD_MAX: u64 = 2 << 20;
+/// What is fetched beyond it where reading goes on for the first time.
+const AHEAD_FIRST: u64 = 256 << 10;
+
+/// Reads objects.
+pub struct Remote {
+    client: Client,
+    /// The calls of a store need a runtime; those who wait for them are plain threads.
+    runtime: Handle,
+    windows: Mutex<VecDeque<Window>>,
+}
+
+/// A stretch of an object that was fetched.
+#[derive(Debug, Clone)]
+struct Window {
+    key: SegmentKey,
+    from: u64,
+    bytes: Bytes,
+    /// How much more than was asked for it holds.
+    ahead: u64,
+}
+
+impl Window {
+    fn end(&self) -> u64 {
+        self.from + self.bytes.len() as u64
+    }
+}
+
+impl Remote {
+    /// Reads through a client, on the runtime of the caller.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub fn new(client: Client) -> Arc<Self> {
+        Arc::new(Self {
+            client,
+            runtime: Handle::current(),
+            windows: Mutex::default(),
+        })
+    }
+
+    /// The object of a segment, as a file. It is opened when it is read for the first time.
+    pub fn file(self: &Arc<Self>, key: SegmentKey, len: u64) -> Latched {
+        let file = RemoteFile {
+            remote: Arc::clone(self),
+            key,
+            len,
+        };
+        Latched::new(Arc::new(file), key.to_string().into())
+    }
+
+    /// Forgets what it holds of a segment.
+    pub fn forget(&self, key: &SegmentKey) {
+        self.lock().retain(|window| window.key != *key);
+    }
+
+    /// The bytes of a range, some of which may be at hand. Blocks.
+    fn read(&self, key: &SegmentKey, range: Range<u64>, len: u64) -> io::Result<Bytes> {
+        let ahead = {
+            let windows = self.lock();
+            let mut own = windows.iter().filter(|window| window.key == *key);
+            if let Some(window) = own
+                .clone()
+                .find(|window| window.from <= range.start && range.end <= window.end())
+            {
+                let at = |pos: u64| usize::try_from(pos - window.from).unwrap_or(usize::MAX);
+                return Ok(window.bytes.slice(at(range.start)..at(range.end)));
+            }
+            // Reading goes on behind what was fetched before, or in it.
+            own.find(|window| (window.from..=window.end()).contains(&range.start))
+                .map_or(0, |window| (window.ahead * 2).clamp(AHEAD_FIRST, AHEAD_MAX))
+        };
+        let fetch = range.start..range.end.saturating_add(ahead).min(len).max(range.end);
+        let bytes = self.fetch(key, fetch.clone())?;
+        let asked = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let part = bytes.slice(..asked.min(bytes.len()));
+        let window = Window {
+            key: *key,
+            from: fetch.start,
+            bytes,
+            ahead,
+        };
+        let mut windows = self.lock();
+        // What was read before is not read again by one who goes on.
+        windows.retain(|known| known.key != *key);
+        if windows.len() == WINDOWS {
+            windows.pop_front();
+        }
+        windows.push_back(window);
+        Ok(part)
+    }
+
+    fn fetch(&self, key: &SegmentKey, range: Range<u64>) -> io::Result<Bytes> {
+        let (client, key) = (self.client.clone(), key.to_string());
+        let _entered = self.runtime.enter();
+        let fetched = futures::executor::block_on(async move { client.read(&key, range).await });
+        fetched.map_err(|error| {
+            let kind = match error.kind {
+                StoreErrorKind::Missing => io::ErrorKind::NotFound,
+                StoreErrorKind::Short => io::ErrorKind::UnexpectedEof,
+                StoreErrorKind::Denied => io::ErrorKind::PermissionDenied,
+                StoreErrorKind::Unsupported => io::ErrorKind::Unsupported,
+                _ => io::ErrorKind::TimedOut,
+            };
+            io::Error::new(kind, error)
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Window>> {
+        self.windows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct RemoteFile {
+    remote: Arc<Remote>,
+    key: SegmentKey,
+    len: u64,
+}
+
+impl DiskFile for RemoteFile {
+    fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
+        let end = pos.saturating_add(buf.len() as u64).min(self.len);
+        if pos >= end {
+            return Ok(0);
+        }
+        let bytes = self.remote.read(&self.key, pos..end, self.len)?;
+        buf[..bytes.len()].copy_from_slice(&bytes);
+        Ok(bytes.len())
+    }
+
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn allocate(&self, _: u64, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    /// As it was uploaded. An object of another length ends before it, or its checksums don't match.
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.len)
+    }
+
+    fn map_read_only(&self, _: u64) -> io::Result<Bytes> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}

@@ -1,0 +1,263 @@
+use std::time::Duration;
+
+use tierlog_storage::{Epoch, SegmentNo, manifest::ColdCopy};
+
+use super::{
+    super::{
+        super::table::{Archive, Table},
+        Wait, will_free,
+    },
+    *,
+};
+
+const STREAM: StreamId = StreamId::from_bytes([1; 16]);
+
+fn id(no: u64) -> Id {
+    (STREAM, SegmentNo(no))
+}
+
+/// The object of a segment of ten records.
+pub fn object(no: u64) -> ColdCopy {
+    let key = SegmentKey {
+        stream: STREAM,
+        base: Offset(no * 10),
+        epoch: Epoch(3),
+        segment: SegmentNo(no),
+    };
+    ColdCopy {
+        key: key.to_string(),
+        len: 40,
+        crc: 1,
+        dropped: false,
+    }
+}
+
+/// What is known of Tier 2.
+pub fn archive(table: &mut Table, archived: u64, published: Option<u64>, outlives: bool) {
+    let mut state = tierlog_storage::manifest::StreamState::new("s".into(), 7);
+    state.archived = Offset(archived);
+    table.take_stream(STREAM, &state);
+    table.outlives = outlives;
+    if let Some(archive) = table.archive_mut(STREAM) {
+        archive.published = published.map(Offset);
+    }
+}
+
+/// Segments of ten records each: whether there is a segment file, a compressed one, an object.
+fn segments(all: &[(bool, bool, bool)]) -> Table {
+    let mut table = Table::default();
+    for (no, &(hot, warm, cold)) in (0..).zip(all) {
+        let mut known = super::super::tests::sealed(no, 90);
+        known.residency.hot = hot;
+        known.residency.warm = warm.then_some(tierlog_storage::manifest::WarmCopy {
+            file_len: 40,
+            crc: 1,
+        });
+        known.residency.cold = cold.then(|| object(no));
+        table.put(id(no), known);
+    }
+    table
+}
+
+const LIMITS: Limits = Limits {
+    archives: true,
+    archives_now: true,
+    transfers: 2,
+    ..super::super::tests::LIMITS
+};
+
+fn named(changes: &[Change]) -> Vec<String> {
+    let name = |change: &Change| match change {
+        Change::Stream { .. } => "stream".to_owned(),
+        Change::Segment { segment, .. } => format!("segment {segment}"),
+        Change::Trimmed { start, .. } => format!("start {start}"),
+    };
+    changes.iter().map(name).collect()
+}
+
+#[test]
+fn what_is_compressed_is_uploaded_the_oldest_first_as_far_as_there_are_hands() {
+    let mut table = segments(&[
+        (true, true, true),
+        (true, true, false),
+        (false, true, false),
+        (true, false, false),
+        (false, true, false),
+    ]);
+    archive(&mut table, 10, Some(0), true);
+    let now = Instant::now();
+    let begun = |limits: &Limits| transfers(&table, limits, now);
+    assert_eq!(begun(&LIMITS), [Move::Upload(id(1)), Move::Upload(id(2))]);
+    let none = Limits {
+        transfers: 0,
+        ..LIMITS
+    };
+    assert_eq!(begun(&none), []);
+}
+
+#[test]
+fn one_that_just_failed_is_not_uploaded_and_may_be_moved_otherwise() {
+    let mut table = segments(&[(true, true, false)]);
+    archive(&mut table, 0, Some(0), true);
+    let now = Instant::now();
+    table.change(&id(0), |known| {
+        known.upload.not_before = Some(now + Duration::from_secs(1));
+    });
+    assert_eq!(transfers(&table, &LIMITS, now), []);
+    let full = Limits {
+        hot_used: 950,
+        ..LIMITS
+    };
+    let moves = super::super::plan(&table, &full, now);
+    assert_eq!(moves, [Move::DropHot(id(0))]);
+}
+
+#[test]
+fn a_compressed_file_goes_only_for_room_and_only_where_a_published_object_stands_for_it() {
+    let mut table = segments(&[
+        (false, true, true),
+        (false, true, true),
+        (false, true, false),
+    ]);
+    archive(&mut table, 10, Some(0), true);
+    let now = Instant::now();
+    let limits = |warm| Limits {
+        warm: Some(warm),
+        ..LIMITS
+    };
+    assert_eq!(drop_warm(&table, &limits(120), 0, now), []);
+    let dropped = drop_warm(&table, &limits(120), 1, now);
+    assert_eq!(dropped, [Move::DropWarm(id(0))]);
+    assert_eq!(
+        drop_warm(&table, &limits(0), 500, now),
+        [Move::DropWarm(id(0))],
+        "the second one is there, and not published"
+    );
+    table.outlives = false;
+    assert_eq!(
+        drop_warm(&table, &limits(0), 500, now),
+        [],
+        "it may be gone any time"
+    );
+}
+
+#[test]
+fn a_stream_is_published_without_a_hole() {
+    let mut table = segments(&[
+        (false, true, true),
+        (false, true, true),
+        (false, true, false),
+        (false, true, true),
+    ]);
+    archive(&mut table, 0, None, true);
+    let changes = publication(&table);
+    assert_eq!(named(&changes), ["stream", "segment 0", "segment 1"]);
+    archive(&mut table, 20, Some(0), true);
+    assert_eq!(named(&publication(&table)), [""; 0]);
+    table.change(&id(2), |known| known.residency.cold = Some(object(2)));
+    let changes = publication(&table);
+    assert_eq!(named(&changes), ["segment 2", "segment 3"]);
+}
+
+#[test]
+fn a_trim_is_published_before_its_objects_go() {
+    let mut table = segments(&[
+        (false, false, true),
+        (false, true, true),
+        (false, true, true),
+    ]);
+    archive(&mut table, 30, Some(0), true);
+    let now = Instant::now();
+    let archive: &mut Archive = table.archive_mut(STREAM).expect("it is known");
+    archive.start = Offset(15);
+    table.change(&id(0), |known| known.trimmed = true);
+    assert_eq!(transfers(&table, &LIMITS, now), [], "the catalog names it");
+    assert_eq!(named(&publication(&table)), ["start 15"]);
+    table.publishing = true;
+    assert_eq!(transfers(&table, &LIMITS, now), []);
+    table.publishing = false;
+    table.archive_mut(STREAM).expect("known").published = Some(Offset(15));
+    assert_eq!(transfers(&table, &LIMITS, now), [Move::DropCold(id(0))]);
+    assert_eq!(named(&publication(&table)), [""; 0]);
+}
+
+#[test]
+fn an_object_that_was_never_published_goes_as_soon_as_it_is_trimmed() {
+    let mut table = segments(&[(false, false, true)]);
+    archive(&mut table, 0, Some(0), true);
+    table.change(&id(0), |known| known.trimmed = true);
+    let moves = transfers(&table, &LIMITS, Instant::now());
+    assert_eq!(moves, [Move::DropCold(id(0))]);
+}
+
+#[test]
+fn a_wish_is_met_where_there_is_room_and_else_what_is_colder_goes_first() {
+    let mut table = segments(&[
+        (false, false, true),
+        (false, true, true),
+        (false, true, true),
+    ]);
+    archive(&mut table, 30, Some(0), true);
+    for (no, used) in [(0, 9), (1, 3), (2, 20)] {
+        table.change(&id(no), |known| known.used.touch(used));
+    }
+    let now = Instant::now();
+    let limits = |warm| Limits {
+        warm: Some(warm),
+        ..LIMITS
+    };
+    assert_eq!(
+        fetch(&table, &limits(120), id(0), now),
+        [Move::Fetch(id(0))]
+    );
+    assert_eq!(
+        fetch(&table, &limits(110), id(0), now),
+        [Move::DropWarm(id(1))]
+    );
+    assert_eq!(fetch(&table, &limits(110), id(7), now), [], "it is gone");
+}
+
+/// With a bucket that does not answer, those who wait for room are told what they wait for.
+#[test]
+fn room_waits_for_uploads_where_nothing_else_can_make_it() {
+    let mut table = segments(&[(false, true, false), (true, false, false)]);
+    archive(&mut table, 0, Some(0), true);
+    let now = Instant::now();
+    let limits = |warm, archives_now| Limits {
+        warm: Some(warm),
+        archives_now,
+        ..LIMITS
+    };
+    assert_eq!(will_free(&table, &limits(130, false), now), Wait::Time);
+    assert_eq!(will_free(&table, &limits(129, false), now), Wait::Upload);
+    assert_eq!(will_free(&table, &limits(129, true), now), Wait::Time);
+    assert_eq!(
+        will_free(&table, &limits(80, false), now),
+        Wait::Room,
+        "it never fits"
+    );
+    table.change(&id(0), |known| known.upload.failures = 9);
+    assert_eq!(
+        will_free(&table, &limits(129, true), now),
+        Wait::Upload,
+        "it fails again and again"
+    );
+}
+
+/// A segment that was read least gave its compressed file up while its segment file was still there. It was
+/// compressed again, since it had none, and gave it up again, for ever; nothing else got its turn.
+#[test]
+fn what_gave_its_compressed_file_up_is_not_compressed_again() {
+    let mut table = segments(&[(true, false, true), (true, false, false)]);
+    archive(&mut table, 10, Some(0), true);
+    let now = Instant::now();
+    let moves = super::super::plan(&table, &LIMITS, now);
+    assert_eq!(moves, [Move::Warm(id(1))]);
+    let full = Limits {
+        hot_used: 950,
+        workers: 0,
+        ..LIMITS
+    };
+    let moves = super::super::plan(&table, &full, now);
+    assert_eq!(moves, [Move::DropHot(id(0))], "the object stands for it");
+}

@@ -1,0 +1,11 @@
+//! The uploader: claims Tier 2, makes objects of compressed files and files of objects, publishes the
+//! catalog, deletes what no catalog names.
+
+mod actor;
+mod claim;
+mod handle;
+mod source;
+
+pub use actor::{UploaderArgs, spawn};
+pub use claim::Claimant;
+pub use handle::UploaderHandle;

@@ -1,0 +1,10 @@
+mod bucket;
+mod claims;
+mod collecting;
+mod directory;
+mod finding;
+mod history;
+mod model;
+mod overtaken;
+mod publications;
+mod schedule;

@@ -1,0 +1,310 @@
+//! Object stores by way of opendal, without its retries: a lost response and the answer to its retry
+//! look like somebody else's create.
+
+use std::{ops::Range, sync::Arc};
+
+use ::opendal::{Buffer, Error, ErrorKind, Operator, Writer};
+use bytes::Bytes;
+use futures::TryStreamExt;
+
+use super::{
+    Answer, Listed, Source, Store, StoreError, StoreErrorKind, key::checked, range_of, whole,
+};
+
+/// A larger object is written in parts of this size; services take no smaller ones than 5 MiB.
+const PART: u64 = 8 * 1024 * 1024;
+/// How many parts are written at once.
+const AT_ONCE: usize = 4;
+/// Services take no more than 10,000 parts.
+const MOST_PARTS: u64 = 9_000;
+/// How many objects are asked for at once in a listing.
+const PAGE: usize = 1_000;
+/// How much is told of what a service says.
+const MESSAGE: usize = 300;
+
+/// A store in an object store, by way of opendal.
+///
+/// Connections that are kept belong to the runtime that made them: after it has ended, the next calls on
+/// another one may fail as `Unknown` before they get connections of their own.
+#[derive(Debug)]
+pub struct OpendalStore {
+    operator: Operator,
+    place: String,
+    secrets: Secrets,
+}
+
+struct Secrets(Vec<String>);
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl OpendalStore {
+    /// A store of an operator that was made elsewhere. It should retry nothing, and its root is the
+    /// prefix.
+    pub fn new(operator: Operator) -> Self {
+        let info = operator.info();
+        let place = format!("{}://{}{}", info.scheme(), info.name(), info.root());
+        Self::with_secrets(operator, place, Vec::new())
+    }
+
+    /// The same, with what must not appear in what is said.
+    pub(crate) fn with_secrets(operator: Operator, place: String, secrets: Vec<String>) -> Self {
+        Self {
+            operator,
+            place,
+            secrets: Secrets(secrets.into_iter().filter(|s| s.len() > 3).collect()),
+        }
+    }
+
+    async fn create_at_once(&self, key: &str, source: &dyn Source) -> Result<(), StoreError> {
+        let bytes = whole(source, 0..source.len()).await?;
+        let write = self.operator.write_with(key, bytes).if_not_exists(true);
+        let written = write.await;
+        written.map(drop).map_err(|error| match error.kind() {
+            // One request, that asks for nothing that could be missing but the bucket.
+            ErrorKind::NotFound => self.as_kind(StoreErrorKind::Denied, "create", key, &error),
+            _ => self.failed("create", key, &error),
+        })
+    }
+
+    async fn create_in_parts(&self, key: &str, source: &dyn Source) -> Result<(), StoreError> {
+        let len = source.len();
+        let part = PART.max(len.div_ceil(MOST_PARTS));
+        let failed = |error: Error| self.failed("create", key, &error);
+        let writer = self.operator.writer_with(key).if_not_exists(true);
+        let chunk = usize::try_from(part).unwrap_or(usize::MAX);
+        let writer = writer.chunk(chunk).concurrent(AT_ONCE).await;
+        let mut upload = Upload(Some(writer.map_err(failed)?));
+        let mut at = 0;
+        while at < len {
+            let end = (at + part).min(len);
+            let bytes = match whole(source, at..end).await {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    upload.abort().await;
+                    return Err(error);
+                }
+            };
+            let written = match upload.0.as_mut() {
+                Some(writer) => writer.write(bytes).await,
+                None => Ok(()),
+            };
+            if let Err(error) = written {
+                upload.abort().await;
+                return Err(failed(error));
+            }
+            at = end;
+        }
+        let closed = match upload.0.as_mut() {
+            Some(writer) => writer.close().await,
+            None => return Ok(()),
+        };
+        match closed {
+            Ok(_) => {
+                upload.0 = None;
+                Ok(())
+            }
+            Err(error) => {
+                upload.abort().await;
+                Err(failed(error))
+            }
+        }
+    }
+
+    async fn len(&self, key: &str) -> Result<u64, StoreError> {
+        let stat = self.operator.stat(key).await;
+        let about = stat.map_err(|error| self.failed("stat", key, &error))?;
+        Ok(about.content_length())
+    }
+
+    async fn read_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        if range.end <= range.start {
+            // A service is asked for no empty range, and would not say that there is nothing.
+            range_of(key, &range, self.len(key).await?)?;
+            return Ok(Bytes::new());
+        }
+        let read = self.operator.read_with(key).range(range.clone()).await;
+        match read.map(|buffer: Buffer| buffer.to_bytes()) {
+            Ok(bytes) if bytes.len() as u64 == range.end - range.start => Ok(bytes),
+            Ok(bytes) => {
+                let what = format!("{key}: {} bytes came of {range:?}", bytes.len());
+                Err(StoreError::new(StoreErrorKind::Short, what))
+            }
+            Err(error) if error.kind() == ErrorKind::RangeNotSatisfied => {
+                Err(self.as_kind(StoreErrorKind::Short, "read", key, &error))
+            }
+            Err(error) => {
+                let failed = self.failed("read", key, &error);
+                // An object that ends before the range does is no error of its own here; a look at
+                // its length tells it from a connection that was lost.
+                if failed.kind == StoreErrorKind::Unknown
+                    && let Ok(len) = self.len(key).await
+                {
+                    range_of(key, &range, len)?;
+                }
+                Err(failed)
+            }
+        }
+    }
+
+    async fn page(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        most: usize,
+    ) -> ::opendal::Result<Vec<Listed>> {
+        let capability = self.operator.info().capability();
+        let mut list = self.operator.lister_with(prefix).recursive(true);
+        if capability.list_with_limit {
+            list = list.limit(most.saturating_add(1).min(PAGE));
+        }
+        if let Some(after) = after.filter(|_| capability.list_with_start_after) {
+            list = list.start_after(after);
+        }
+        let mut entries = list.await?;
+        let in_order = ["s3", "gcs", "azblob", "memory"].contains(&self.operator.info().scheme());
+        let mut found = Vec::new();
+        // What answers in order need not be asked for all of it.
+        while found.len() < most || !in_order {
+            let Some(entry) = entries.try_next().await? else {
+                break;
+            };
+            let key = entry.path();
+            let meant = !key.ends_with('/') && key.starts_with(prefix);
+            if meant && after.is_none_or(|after| key > after) {
+                found.push(Listed {
+                    key: key.to_owned(),
+                    len: entry.metadata().content_length(),
+                });
+            }
+        }
+        found.sort_unstable();
+        found.truncate(most);
+        Ok(found)
+    }
+
+    fn failed(&self, op: &str, key: &str, error: &Error) -> StoreError {
+        let kind = match error.kind() {
+            ErrorKind::NotFound => StoreErrorKind::Missing,
+            ErrorKind::ConditionNotMatch | ErrorKind::AlreadyExists => StoreErrorKind::Exists,
+            ErrorKind::RateLimited => StoreErrorKind::Busy,
+            // A bucket that is not there is called a wrong configuration.
+            ErrorKind::PermissionDenied | ErrorKind::ConfigInvalid => StoreErrorKind::Denied,
+            ErrorKind::Unsupported => StoreErrorKind::Unsupported,
+            _ => StoreErrorKind::Unknown,
+        };
+        self.as_kind(kind, op, key, error)
+    }
+
+    fn as_kind(&self, kind: StoreErrorKind, op: &str, key: &str, error: &Error) -> StoreError {
+        // Its message alone: what stands around it has the address, which may be signed.
+        let mut message: String = error.message().to_owned();
+        for secret in &self.secrets.0 {
+            message = message.replace(secret, "…");
+        }
+        let message: String = message
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(MESSAGE)
+            .collect();
+        let (place, told) = (&self.place, error.kind());
+        StoreError::new(kind, format!("{op} of {key}: {place}: {told}: {message}"))
+    }
+}
+
+/// An upload in parts. When it is given up its parts are taken back, as far as there is somebody to do
+/// it: they are invisible, and would be paid for.
+struct Upload(Option<Writer>);
+
+impl Upload {
+    async fn abort(&mut self) {
+        if let Some(writer) = self.0.as_mut() {
+            // What can't be taken back is left to the bucket's own rules.
+            let _ = writer.abort().await;
+        }
+        self.0 = None;
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let (Some(mut writer), Ok(runtime)) =
+            (self.0.take(), tokio::runtime::Handle::try_current())
+        {
+            runtime.spawn(async move {
+                let _ = writer.abort().await;
+            });
+        }
+    }
+}
+
+impl Store for OpendalStore {
+    fn place(&self) -> &str {
+        &self.place
+    }
+
+    fn is_durable(&self) -> bool {
+        self.operator.info().scheme() != "memory"
+    }
+
+    fn create<'a>(&'a self, key: &'a str, source: Arc<dyn Source>) -> Answer<'a, ()> {
+        Box::pin(async move {
+            checked(key)?;
+            match source.len() <= PART {
+                true => self.create_at_once(key, &*source).await,
+                false => self.create_in_parts(key, &*source).await,
+            }
+        })
+    }
+
+    fn replace<'a>(&'a self, key: &'a str, bytes: Bytes) -> Answer<'a, ()> {
+        Box::pin(async move {
+            checked(key)?;
+            let written = self.operator.write(key, bytes).await;
+            let written = written.map(drop);
+            written.map_err(|error| self.failed("replace", key, &error))
+        })
+    }
+
+    fn read<'a>(&'a self, key: &'a str, range: Range<u64>) -> Answer<'a, Bytes> {
+        Box::pin(async move {
+            checked(key)?;
+            self.read_range(key, range).await
+        })
+    }
+
+    fn stat<'a>(&'a self, key: &'a str) -> Answer<'a, u64> {
+        Box::pin(async move {
+            checked(key)?;
+            self.len(key).await
+        })
+    }
+
+    fn delete<'a>(&'a self, key: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            checked(key)?;
+            match self.operator.delete(key).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+                deleted => deleted.map_err(|error| self.failed("delete", key, &error)),
+            }
+        })
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a str>,
+        most: usize,
+    ) -> Answer<'a, Vec<Listed>> {
+        Box::pin(async move {
+            let page = self.page(prefix, after, most).await;
+            page.map_err(|error| match error.kind() {
+                ErrorKind::NotFound => self.as_kind(StoreErrorKind::Denied, "list", prefix, &error),
+                _ => self.failed("list", prefix, &error),
+            })
+        })
+    }
+}
