@@ -169,7 +169,9 @@ impl LogContext {
         loop {
             match timeout(patience, &mut job).await {
                 Ok(outcome) => return outcome.map_err(|died| Error::indeterminate(&died)),
-                Err(_) if seen == progress.count() => return Err(Error::stalled(patience)),
+                Err(_) if seen == progress.count() => {
+                    return Err(Error::stalled("the disk", patience));
+                }
                 Err(_) => seen = progress.count(),
             }
         }

@@ -280,9 +280,9 @@ impl Error {
         }
     }
 
-    pub(crate) fn stalled(patience: std::time::Duration) -> Self {
+    pub(crate) fn stalled(what: &str, patience: std::time::Duration) -> Self {
         Self::Unavailable {
-            why: format!("the disk did not answer within {patience:?}").into(),
+            why: format!("{what} did not answer within {patience:?}").into(),
         }
     }
 

@@ -47,8 +47,8 @@ pub trait Executor: Send + Sync + fmt::Debug + 'static {
     fn submit(&self, work: Work, job: Job) -> Result<(), Job>;
 }
 
-/// Threads that wait for Tier 2, and as many that make the calls of one that is a folder.
-const FETCHING: usize = 4;
+/// Readers' jobs that wait for Tier 2 at once, and threads that make the calls of one that is a folder.
+pub const FETCHING: usize = 4;
 
 /// Real threads: one pool for writes and syncs, one for reads, one for compression, one that waits for
 /// Tier 2.
@@ -101,7 +101,8 @@ impl ThreadPool {
     /// As [`start`](Self::start).
     pub fn and_fetch(self, queue: usize) -> std::io::Result<Self> {
         Ok(Self {
-            fetch: Some(start_threads("fetch", FETCHING, queue)?),
+            // Two more than readers take, so that what heals a file does not wait behind them.
+            fetch: Some(start_threads("fetch", FETCHING + 2, queue)?),
             store: Some(start_threads("store", FETCHING, queue)?),
             ..self
         })

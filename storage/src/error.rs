@@ -100,6 +100,11 @@ impl StorageError {
         matches!(self, Self::Io { source, .. } if IoCause::of(source) == IoCause::Full)
     }
 
+    /// True when what was asked for did not answer in time.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::TimedOut)
+    }
+
     /// True when what was asked for does not exist.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tierlog_cold::client::Client;
-use tierlog_storage::{Offset, StreamId};
+use tierlog_storage::{Offset, OwnerId, StreamId};
 use tokio::sync::watch;
 
 use super::remote::Remote;
@@ -40,6 +40,9 @@ pub struct ColdLink {
     pub client: Client,
     /// What it holds outlives the process: local copies may rest on it.
     pub is_durable: bool,
+    /// Owns it, as long as it lives, where it does not outlive the process: there is no manifest then that
+    /// could tell one generation of actors of the claims of another.
+    pub owner: OwnerId,
     /// Reads its objects.
     pub remote: Arc<Remote>,
     /// What somebody waits to see archived.
@@ -57,6 +60,7 @@ impl ColdLink {
             remote: Remote::new(client.clone()),
             client,
             is_durable,
+            owner: OwnerId::generate(),
             wishes: Arc::default(),
             state: watch::Sender::new(LinkState::Claiming(None)),
         })

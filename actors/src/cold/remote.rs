@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use tierlog_cold::{client::Client, store::StoreErrorKind};
 use tierlog_storage::{catalog::SegmentKey, disk::DiskFile, segment::Latched};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::watch};
 
 /// Windows that are kept, of all objects together.
 const WINDOWS: usize = 8;
@@ -18,6 +18,9 @@ const WINDOWS: usize = 8;
 const AHEAD_MAX: u64 = 2 << 20;
 /// What is fetched beyond it where reading goes on for the first time.
 const AHEAD_FIRST: u64 = 256 << 10;
+
+/// Whoever wants to read holds the other end, and the reads end with them.
+pub type Alive = watch::Receiver<()>;
 
 /// Reads objects.
 pub struct Remote {
@@ -56,23 +59,28 @@ impl Remote {
         })
     }
 
-    /// The object of a segment, as a file. It is opened when it is read for the first time.
-    pub fn file(self: &Arc<Self>, key: SegmentKey, len: u64) -> Latched {
+    /// The object of a segment, as a file. It is opened when it is read for the first time. A read ends
+    /// with the store's answer, or at once when those are gone who wanted it, if it is told of them.
+    pub fn file(self: &Arc<Self>, key: SegmentKey, len: u64, alive: Option<Alive>) -> Latched {
         let file = RemoteFile {
             remote: Arc::clone(self),
             key,
             len,
+            alive,
         };
         Latched::new(Arc::new(file), key.to_string().into())
     }
 
-    /// Forgets what it holds of a segment.
+    /// Forgets what it holds of a segment: what a store has sent may be other bytes than it holds.
     pub fn forget(&self, key: &SegmentKey) {
         self.lock().retain(|window| window.key != *key);
     }
 
     /// The bytes of a range, some of which may be at hand. Blocks.
-    fn read(&self, key: &SegmentKey, range: Range<u64>, len: u64) -> io::Result<Bytes> {
+    fn read(&self, file: &RemoteFile, range: Range<u64>) -> io::Result<Bytes> {
+        let RemoteFile {
+            key, len, alive, ..
+        } = file;
         let ahead = {
             let windows = self.lock();
             let mut own = windows.iter().filter(|window| window.key == *key);
@@ -87,8 +95,8 @@ impl Remote {
             own.find(|window| (window.from..=window.end()).contains(&range.start))
                 .map_or(0, |window| (window.ahead * 2).clamp(AHEAD_FIRST, AHEAD_MAX))
         };
-        let fetch = range.start..range.end.saturating_add(ahead).min(len).max(range.end);
-        let bytes = self.fetch(key, fetch.clone())?;
+        let fetch = range.start..range.end.saturating_add(ahead).min(*len).max(range.end);
+        let bytes = self.fetch(key, fetch.clone(), alive.clone())?;
         let asked = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         let part = bytes.slice(..asked.min(bytes.len()));
         let window = Window {
@@ -107,24 +115,47 @@ impl Remote {
         Ok(part)
     }
 
-    fn fetch(&self, key: &SegmentKey, range: Range<u64>) -> io::Result<Bytes> {
+    /// Empty where the object ends before.
+    fn fetch(
+        &self,
+        key: &SegmentKey,
+        range: Range<u64>,
+        alive: Option<Alive>,
+    ) -> io::Result<Bytes> {
         let (client, key) = (self.client.clone(), key.to_string());
         let _entered = self.runtime.enter();
-        let fetched = futures::executor::block_on(async move { client.read(&key, range).await });
-        fetched.map_err(|error| {
-            let kind = match error.kind {
-                StoreErrorKind::Missing => io::ErrorKind::NotFound,
-                StoreErrorKind::Short => io::ErrorKind::UnexpectedEof,
-                StoreErrorKind::Denied => io::ErrorKind::PermissionDenied,
-                StoreErrorKind::Unsupported => io::ErrorKind::Unsupported,
-                _ => io::ErrorKind::TimedOut,
-            };
-            io::Error::new(kind, error)
-        })
+        let fetched = futures::executor::block_on(async move {
+            tokio::select! {
+                biased;
+                () = over(alive) => Err(None),
+                read = client.read(&key, range) => read.map_err(Some),
+            }
+        });
+        let error = match fetched {
+            Ok(bytes) => return Ok(bytes),
+            Err(None) => return Err(io::Error::other("nobody waits for it any more")),
+            Err(Some(error)) if error.kind == StoreErrorKind::Short => return Ok(Bytes::new()),
+            Err(Some(error)) => error,
+        };
+        let kind = match error.kind {
+            StoreErrorKind::Missing => io::ErrorKind::NotFound,
+            StoreErrorKind::Denied => io::ErrorKind::PermissionDenied,
+            StoreErrorKind::Unsupported => io::ErrorKind::Unsupported,
+            _ => io::ErrorKind::TimedOut,
+        };
+        Err(io::Error::new(kind, error))
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Window>> {
         self.windows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Comes back when nobody is left.
+async fn over(alive: Option<Alive>) {
+    match alive {
+        Some(mut alive) => while alive.changed().await.is_ok() {},
+        None => std::future::pending().await,
     }
 }
 
@@ -139,6 +170,7 @@ struct RemoteFile {
     remote: Arc<Remote>,
     key: SegmentKey,
     len: u64,
+    alive: Option<Alive>,
 }
 
 impl DiskFile for RemoteFile {
@@ -147,7 +179,7 @@ impl DiskFile for RemoteFile {
         if pos >= end {
             return Ok(0);
         }
-        let bytes = self.remote.read(&self.key, pos..end, self.len)?;
+        let bytes = self.remote.read(self, pos..end)?;
         buf[..bytes.len()].copy_from_slice(&bytes);
         Ok(bytes.len())
     }

@@ -228,6 +228,9 @@ impl CoordinatorActor {
                 }
                 wishes = readers.wishes.take() => self.grant(wishes),
                 wishes = to_archive(cold.as_deref()) => self.want_archived(wishes),
+                Some(sealed) = self.archive.seals.next(), if !self.archive.seals.is_empty() => {
+                    self.sealed(sealed);
+                }
                 state = next_state(&mut self.link) => self.link_changed(&state),
                 () = until(again_at) => {
                     self.again_at = None;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::{FutureExt, future::BoxFuture, stream::FuturesUnordered};
 use tierlog_cold::client::Phase;
 use tierlog_storage::{Offset, StreamId};
 use tokio::{sync::oneshot, time::Instant};
@@ -32,18 +33,27 @@ pub(super) struct ArchiveState {
     /// Streams whose records somebody waits to see archived: up to which offset, and by when what is
     /// still open is sealed.
     wanted: BTreeMap<StreamId, Wanted>,
+    /// Seals on their way, one of a stream at most. Not among the tasks, whose number is limited: a seal
+    /// comes to its end only while the coordinator takes messages.
+    pub(super) seals: FuturesUnordered<BoxFuture<'static, Sealed>>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
     end: Offset,
     seal_at: Instant,
+    /// Up to here a seal is on its way.
+    sealing: Option<Offset>,
 }
+
+/// A seal of a stream has come back, and whether everything before it has ended now.
+pub(super) type Sealed = (StreamId, bool);
 
 impl ArchiveState {
     /// When something has to be done again.
     pub(super) fn next_at(&self) -> Option<Instant> {
-        let seals = self.wanted.values().map(|wanted| wanted.seal_at);
+        let idle = self.wanted.values().filter(|it| it.sealing.is_none());
+        let seals = idle.map(|wanted| wanted.seal_at);
         self.not_before.into_iter().chain(seals).min()
     }
 }
@@ -153,34 +163,63 @@ impl CoordinatorActor {
             let wanted = wanted.or_insert(Wanted {
                 end: Offset(end),
                 seal_at,
+                sealing: None,
             });
             wanted.end = wanted.end.max(Offset(end));
+            if wanted.sealing.is_some() {
+                // What is being sealed may not reach that far.
+                wanted.seal_at = seal_at;
+            }
         }
     }
 
-    /// Seals what somebody has waited for long enough. Where the command is not taken, it is tried
-    /// again in a moment.
+    /// What tickets of a stream wait for, told to another coordinator before.
+    pub(super) fn want_again(&mut self, stream: &StreamShared) {
+        let life = stream.life();
+        let archive = life.marks.archive();
+        if let Some(end) = archive.and_then(|archive| archive.wanted()) {
+            self.want_archived(BTreeMap::from([(stream.id, end)]));
+        }
+    }
+
+    /// Seals what somebody has waited for long enough. Where the command is not taken, or fails, it is
+    /// tried again in a moment: a tail that was written again to another segment is still open there.
     pub(super) fn seal_what_is_wanted(&mut self) {
         let now = Instant::now();
-        let due = self.archive.wanted.iter();
-        let due = due.filter(|(_, wanted)| wanted.seal_at <= now);
-        let due: Vec<_> = due.map(|(stream, wanted)| (*stream, *wanted)).collect();
-        for (id, wanted) in due {
-            let ends = |stream: &StreamShared| {
-                let all = stream.segments.all();
-                let ended = all.iter().rev().find(|s| s.kind != SegmentKind::Active);
-                ended.is_some_and(|segment| segment.end() >= wanted.end)
-            };
-            // On the lane it stands behind the record, wherever that has got by now.
-            let seal = || Control::Seal(oneshot::channel().0);
-            let stream = self.streams.get(&id);
-            let sealed =
-                stream.is_none_or(|stream| ends(stream) || stream.submit_control(seal()).is_ok());
-            if sealed {
-                self.archive.wanted.remove(&id);
-            } else if let Some(again) = self.archive.wanted.get_mut(&id) {
-                again.seal_at = now + backoff(3);
+        self.archive.wanted.retain(|id, wanted| {
+            if wanted.sealing.is_some() || wanted.seal_at > now {
+                return true;
             }
+            wanted.seal_at = now + backoff(3);
+            let Some(stream) = self.streams.get(id) else {
+                return true;
+            };
+            // One that takes nothing any more has told everybody so who waited.
+            if has_ended(stream, wanted.end) || stream.is_shut().is_some() {
+                return false;
+            }
+            // On the lane it stands behind the record, wherever that has got by now.
+            let (done, answer) = oneshot::channel();
+            if stream.submit_control(Control::Seal(done)).is_ok() {
+                wanted.sealing = Some(wanted.end);
+                let id = *id;
+                let seal = answer.map(move |answer| (id, matches!(answer, Ok(Ok(_)))));
+                self.archive.seals.push(seal.boxed());
+            }
+            true
+        });
+    }
+
+    /// A seal has come back.
+    pub(super) fn sealed(&mut self, (stream, is_done): Sealed) {
+        let Some(wanted) = self.archive.wanted.get_mut(&stream) else {
+            return;
+        };
+        let sealed = wanted.sealing.take().filter(|_| is_done);
+        if sealed.is_some_and(|end| wanted.end <= end) {
+            self.archive.wanted.remove(&stream);
+        } else if !is_done {
+            wanted.seal_at = wanted.seal_at.max(Instant::now() + backoff(3));
         }
     }
 
@@ -226,4 +265,11 @@ impl CoordinatorActor {
             self.table.remove(&id);
         }
     }
+}
+
+/// Whether no open segment has a record before `end`.
+fn has_ended(stream: &StreamShared, end: Offset) -> bool {
+    let all = stream.segments.all();
+    let ended = all.iter().rev().find(|s| s.kind != SegmentKind::Active);
+    ended.is_some_and(|segment| segment.end() >= end)
 }

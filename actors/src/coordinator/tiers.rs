@@ -349,6 +349,7 @@ impl CoordinatorActor {
                 show(&stream, (id, segment.no), facts, known.copies());
             }
         }
+        self.want_again(&stream);
         self.streams.insert(id, stream);
         self.expiry.look_at(id);
         self.stirred = true;

@@ -191,6 +191,12 @@ async fn try_drop_warm(mover: &Mover, subject: &Subject) -> Result<(), MoveFault
         Err(fault) if fault.is_missing() => {
             tracing::error!(target: "tierlog::coordinator", %stream, %segment, %key, "an object is lost; it is uploaded again");
             let copy = subject.known.residency.warm.ok_or(MoveFault::Gone)?;
+            // Compressed anew since, as at another level, it is not what the catalog tells of: a restored
+            // log would be refused its own object.
+            if (copy.file_len, copy.crc) != (spot.len, spot.crc) {
+                let what = format!("{key} is lost, and the compressed file is not the same");
+                return Err(MoveFault::Cold(TransferFault::Damaged(what)));
+            }
             uploader.upload(key, copy).await.map_err(MoveFault::Cold)?;
         }
         Err(fault) => return Err(MoveFault::Cold(fault)),

@@ -211,7 +211,7 @@ impl ManifestActor {
     /// end keeps a successor from beginning, and the log stops.
     fn stalled(&mut self) {
         let patience = self.log.options.stall_after;
-        self.lost = Some(Error::indeterminate(&Error::stalled(patience)));
+        self.lost = Some(Error::indeterminate(&Error::stalled("the disk", patience)));
     }
 
     async fn run(

@@ -103,11 +103,19 @@ pub(super) fn carry_out(ctx: &ReadContext, order: &Order) -> Result<Fetched, Sto
     }
     ctx.used(&order.segment);
     let fetched = from_file(ctx, order);
-    let is_bad = matches!(
+    let is_damaged = matches!(
         fetched,
-        Ok(Fetched::Bad { .. } | Fetched::Damaged(..)) | Err(_)
+        Ok(Fetched::Bad { .. } | Fetched::Damaged(..)) | Err(StorageError::Corrupt(_))
     );
-    if !is_bad || order.far {
+    if order.far {
+        if !is_damaged {
+            return fetched;
+        }
+        // What came over the wire may be other bytes than are stored there: it is asked once more.
+        ctx.forget_far(order.stream, &order.segment);
+        return from_file(ctx, order);
+    }
+    if fetched.is_ok() && !is_damaged {
         return fetched;
     }
     // A good copy in another tier is read instead of a damaged one.

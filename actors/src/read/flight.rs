@@ -96,7 +96,11 @@ impl Flight {
         let timer = self.timer.get_or_insert_with(|| patience.timer());
         ready!(timer.as_mut().poll(cx));
         self.timer = None;
-        Poll::Ready(Error::stalled(patience.after))
+        let what = match self.order.far {
+            true => "Tier 2",
+            false => "the disk",
+        };
+        Poll::Ready(Error::stalled(what, patience.after))
     }
 }
 

@@ -27,14 +27,11 @@ use crate::{
     clock::Clock,
     cold::Remote,
     error::Error,
-    exec::{Completion, Executor, Running, Work, run},
+    exec::{Completion, Executor, FETCHING, Running, Work, run},
     meters::{ReadMeters, Share},
     options::ReadMode,
     stream::{keeping::Lease, segments::Segment, shared::StreamShared},
 };
-
-/// Reading jobs from Tier 2 that are under way at once, of all readers together.
-const FAR_JOBS: usize = 16;
 
 /// What readers may take.
 #[derive(Debug, Clone, Copy)]
@@ -126,7 +123,7 @@ impl ReadContext {
             mode: limits.mode,
             running: Running::default(),
             jobs: Arc::new(Semaphore::new(limits.jobs.max(1))),
-            far_jobs: Arc::new(Semaphore::new(FAR_JOBS)),
+            far_jobs: Arc::new(Semaphore::new(FETCHING)),
             leases: OnceLock::new(),
             remote: OnceLock::new(),
             patience: limits.stall_after.and_then(Patience::new),
@@ -160,6 +157,13 @@ impl ReadContext {
 
     pub(super) fn remote(&self) -> Option<&Arc<Remote>> {
         self.remote.get()
+    }
+
+    /// Lets go of bytes that came from the object of a segment.
+    pub(super) fn forget_far(&self, stream: StreamId, segment: &Segment) {
+        if let (Some(remote), Some((key, _))) = (self.remote(), segment.object(stream)) {
+            remote.forget(&key);
+        }
     }
 
     /// Where the segments of a stream are looked for.

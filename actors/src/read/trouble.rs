@@ -49,7 +49,12 @@ impl Reader {
         if !error.is_missing() {
             // Nothing is known to be damaged, so there is nothing to skip. What helps depends on the
             // cause: rights, descriptors, another disk, or the program that wrote the file.
-            return Err(error.into());
+            return Err(match order.far && error.is_timeout() {
+                true => Error::Unavailable {
+                    why: error.to_string().into(),
+                },
+                false => error.into(),
+            });
         }
         if self.suspect(segment.no, WHOLE_FILE) {
             // Of somebody else's log we may not have heard that the segment was dropped.
@@ -63,7 +68,10 @@ impl Reader {
             from: segment.base,
             to: segment.end(),
             bytes: (0, segment.end_byte()),
-            what: "the segment's file is missing".into(),
+            what: match order.far {
+                true => "the segment's object in Tier 2 is missing".into(),
+                false => "the segment's file is missing".into(),
+            },
         });
         Ok(())
     }

@@ -250,7 +250,7 @@ fn start_uploader(
     serial: u64,
 ) -> Option<Uploading> {
     let link = log.cold.as_ref()?;
-    let claimant = Claimant::new(state, manifest.clone(), log.options.cold_unfenced);
+    let claimant = Claimant::new(state, manifest.clone(), link, log.options.cold_unfenced);
     let (handle, end) = uploader::spawn(UploaderArgs {
         log: Arc::clone(log),
         link: Arc::clone(link),

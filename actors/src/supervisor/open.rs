@@ -120,7 +120,11 @@ impl SupervisorActor {
             self.begin_opening(name);
             return;
         }
-        let opened = prepared.and_then(|prepared| self.take_in(&name, prepared));
+        // Tier 2 may have been lost to somebody else meanwhile: nothing may be appended any more.
+        let opened = match &self.overtaken {
+            Some(error) => Err(error.clone()),
+            None => prepared.and_then(|prepared| self.take_in(&name, prepared)),
+        };
         self.answer(&name, &opened);
     }
 

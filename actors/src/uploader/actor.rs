@@ -16,6 +16,7 @@ use tierlog_storage::{
     manifest::WarmCopy,
     warm,
 };
+use tokio::sync::watch;
 
 use super::{
     claim::{Claimant, Owned},
@@ -71,6 +72,7 @@ pub fn spawn(args: UploaderArgs) -> (UploaderHandle, Ended<UploaderActor>) {
         owned,
         running,
         under_way,
+        alive: watch::Sender::new(()),
     };
     let prepared = PreparedActor::new(mailbox::bounded(MAILBOX));
     let handle = UploaderHandle::new(prepared.actor_ref().clone());
@@ -86,6 +88,9 @@ pub struct UploaderActor {
     running: Running,
     most: usize,
     under_way: FuturesUnordered<BoxFuture<'static, ()>>,
+    /// Gone with this actor. A job that waits for a store that hangs ends then: a successor does not begin
+    /// before it has, nor does another owner of the directory.
+    alive: watch::Sender<()>,
 }
 
 impl UploaderActor {
@@ -264,16 +269,17 @@ impl Message<Fetch> for UploaderActor {
             done,
         } = message;
         let (log, link) = (Arc::clone(&self.log), Arc::clone(&self.link));
+        let alive = self.alive.subscribe();
         let job = self.log.job(Work::Fetch, &self.running, move || {
-            let source = link.remote.file(key, copy.file_len);
-            warm::fetch(
-                &*log.disk,
-                &log.layout,
-                &identity,
-                &copy,
-                &source,
-                &mut |_| true,
-            )
+            let mut pace = |_| alive.has_changed().is_ok();
+            let remote = &link.remote;
+            let source = remote.file(key, copy.file_len, Some(alive.clone()));
+            let (disk, layout) = (&*log.disk, &log.layout);
+            let fetched = warm::fetch(disk, layout, &identity, &copy, &source, &mut pace);
+            if fetched.is_err() {
+                remote.forget(&key);
+            }
+            fetched
         });
         self.begin(done, async move {
             let fetched = job.await.map_err(|_| TransferFault::Stopped)?;

@@ -49,11 +49,19 @@ enum Failed {
 
 impl Claimant {
     /// One that knows what the manifest says.
-    pub fn new(state: &ManifestState, manifest: ManifestHandle, unfenced: bool) -> Self {
+    pub fn new(
+        state: &ManifestState,
+        manifest: ManifestHandle,
+        link: &ColdLink,
+        unfenced: bool,
+    ) -> Self {
         Self {
             log: state.log,
             epoch: state.epoch,
-            owner: OwnerId::generate(),
+            owner: match link.is_durable {
+                true => OwnerId::generate(),
+                false => link.owner,
+            },
             state: Arc::new(state.clone()),
             manifest,
             unfenced,
@@ -124,7 +132,7 @@ impl Claimant {
             }) as futures::future::BoxFuture<'static, Result<(), Error>>
         };
         let objects = Arc::new(link.client.clone());
-        let knows = |change: &Change| is_known(&self.state, change);
+        let knows = |change: &Change| !link.is_durable || is_known(&self.state, change);
         let taken = Sequence::claim(objects, claim, knows, record).await;
         let (sequence, _) = taken.map_err(|error| failed(link, error))?;
         self.note(link, &claimed(&sequence)).await?;

@@ -5,7 +5,7 @@ use std::{
     ops::Range,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -20,6 +20,10 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 pub struct Bucket {
     objects: MemoryStore,
     down: Arc<AtomicBool>,
+    /// Segments' reads that are answered with other bytes, from now on.
+    spoiled: Arc<AtomicUsize>,
+    /// Calls that were made and not answered.
+    under_way: Arc<AtomicUsize>,
     /// Held by each call while it is under way.
     calls: Arc<RwLock<()>>,
 }
@@ -28,6 +32,21 @@ impl Bucket {
     /// Out of reach from now on, or back.
     pub fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// The next `count` reads of a segment are answered with bytes that are not there.
+    pub fn spoil_reads(&self, count: usize) {
+        self.spoiled.store(count, Ordering::SeqCst);
+    }
+
+    /// How many reads are still to be spoiled.
+    pub fn to_spoil(&self) -> usize {
+        self.spoiled.load(Ordering::SeqCst)
+    }
+
+    /// How many calls wait for an answer.
+    pub fn waiting(&self) -> usize {
+        self.under_way.load(Ordering::SeqCst)
     }
 
     /// The keys of all objects below a prefix.
@@ -71,12 +90,29 @@ impl Bucket {
         copy
     }
 
-    async fn reach(&self) -> Result<OwnedRwLockReadGuard<()>, StoreError> {
+    async fn reach(&self) -> Result<(UnderWay, OwnedRwLockReadGuard<()>), StoreError> {
         if self.down.load(Ordering::SeqCst) {
             let what = "the bucket is out of reach";
             return Err(StoreError::new(StoreErrorKind::Unknown, what));
         }
-        Ok(Arc::clone(&self.calls).read_owned().await)
+        let under_way = UnderWay::begin(&self.under_way);
+        Ok((under_way, Arc::clone(&self.calls).read_owned().await))
+    }
+}
+
+/// A call that was made and not answered.
+struct UnderWay(Arc<AtomicUsize>);
+
+impl UnderWay {
+    fn begin(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -112,7 +148,20 @@ impl Store for Bucket {
     fn read<'a>(&'a self, key: &'a str, range: Range<u64>) -> Answer<'a, Bytes> {
         Box::pin(async move {
             let _reached = self.reach().await?;
-            self.objects.read(key, range).await
+            let bytes = self.objects.read(key, range).await?;
+            let left = |n: usize| n.checked_sub(1);
+            let spoils = key.starts_with("streams/")
+                && self
+                    .spoiled
+                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, left)
+                    .is_ok();
+            if !spoils {
+                return Ok(bytes);
+            }
+            let mut bytes = bytes.to_vec();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            Ok(bytes.into())
         })
     }
 

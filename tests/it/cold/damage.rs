@@ -20,7 +20,7 @@ async fn archive_all(stream: &Stream, ids: std::ops::Range<u64>) {
     ack.expect("archived");
 }
 
-fn flip(disk: &SimDisk, path: &Path) {
+pub fn flip(disk: &SimDisk, path: &Path) {
     let file = disk.open(path, Access::ReadWrite).expect("it is there");
     let at = file.len().expect("a length") / 2;
     let mut byte = [0];

@@ -4,6 +4,7 @@ mod archive;
 pub mod bucket;
 mod crashes;
 mod damage;
+mod outages;
 mod owners;
 
 use std::sync::Arc;
