@@ -32,7 +32,7 @@ pub fn run() {
 fn settings(folder: &tempfile::TempDir) -> Settings {
     Settings {
         flush: FlushPolicy::Manual,
-        segment_size: Size::kib(64),
+        segment_size: Size::kib(68),
         max_record: Size::kib(16),
         ..place::settings(folder)
     }
