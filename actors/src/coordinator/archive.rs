@@ -173,15 +173,6 @@ impl CoordinatorActor {
         }
     }
 
-    /// What tickets of a stream wait for, told to another coordinator before.
-    pub(super) fn want_again(&mut self, stream: &StreamShared) {
-        let life = stream.life();
-        let archive = life.marks.archive();
-        if let Some(end) = archive.and_then(|archive| archive.wanted()) {
-            self.want_archived(BTreeMap::from([(stream.id, end)]));
-        }
-    }
-
     /// Seals what somebody has waited for long enough. Where the command is not taken, or fails, it is
     /// tried again in a moment: a tail that was written again to another segment is still open there.
     pub(super) fn seal_what_is_wanted(&mut self) {

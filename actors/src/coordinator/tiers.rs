@@ -349,7 +349,6 @@ impl CoordinatorActor {
                 show(&stream, (id, segment.no), facts, known.copies());
             }
         }
-        self.want_again(&stream);
         self.streams.insert(id, stream);
         self.expiry.look_at(id);
         self.stirred = true;

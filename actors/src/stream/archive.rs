@@ -137,12 +137,6 @@ impl ArchiveMark {
         key
     }
 
-    /// The highest offset that somebody waits to see archived, in next-offset form.
-    pub fn wanted(&self) -> Option<u64> {
-        let waiting = self.lock();
-        waiting.tickets.last_key_value().map(|((end, _), _)| *end)
-    }
-
     pub(super) fn forget(&self, place: (u64, u64)) {
         self.lock().tickets.remove(&place);
     }

@@ -2,7 +2,10 @@
 
 use tierlog::{
     ClaimHealth, Error, Level, LogState, Offset, Supervisor,
-    testing::storage::disk::sim::{Cut, SimDisk},
+    testing::{
+        Action,
+        storage::disk::sim::{Cut, SimDisk},
+    },
 };
 
 use super::{bucket::Bucket, rig};
@@ -83,6 +86,42 @@ fn an_owner_that_was_overtaken_is_fenced_and_takes_no_more_appends() {
         let (log, stream) = one_stream(&restored(&bucket).await).await;
         holds(&stream, 0..12).await;
         close(log).await;
+    });
+}
+
+#[test]
+fn a_stream_whose_opening_was_under_way_when_tier_2_was_lost_is_not_opened() {
+    on_each_runtime(|_| async {
+        let bucket = Bucket::default();
+        let old_rig = rig(&SimDisk::new(), &bucket);
+        let (old, old_stream) = one_stream(&old_rig).await;
+        archive(&old_stream, 0).await;
+        let new_rig = restored(&bucket).await;
+        let (new, new_stream) = one_stream(&new_rig).await;
+        archive(&new_stream, 1).await;
+        let point = |name| (name, old_rig.faults.passed(name));
+        let (publish, seen) = point("coordinator.before_publish");
+        old_rig.faults.arm(publish, Action::Park, 1);
+        let failing = tokio::spawn({
+            let stream = old_stream.clone();
+            async move { stream.append_at(long(1), Level::Archived).await }
+        });
+        within(old_rig.faults.reached(publish, seen)).await;
+        let (commit, seen) = point("manifest.before_commit");
+        old_rig.faults.arm(commit, Action::Park, 1);
+        let log = old.log();
+        let opening = tokio::spawn(async move { log.stream("another").await });
+        within(old_rig.faults.reached(commit, seen)).await;
+        old_rig.faults.release(publish);
+        until(&old, |health| health.state == LogState::Overtaken).await;
+        assert!(!opening.is_finished(), "its commit is held");
+        old_rig.faults.release(commit);
+        let refused = within(opening).await.expect("no panic");
+        assert!(matches!(refused, Err(Error::Fenced { .. })), "{refused:?}");
+        let failed = within(failing).await.expect("no panic");
+        assert!(failed.is_err(), "it was never archived");
+        close(old).await;
+        close(new).await;
     });
 }
 
