@@ -37,7 +37,6 @@ use crate::{
 };
 
 /// What lives as long as the log is open.
-#[derive(Debug)]
 pub struct LogContext {
     /// Checked figures.
     pub options: Options,

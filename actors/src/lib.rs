@@ -5,6 +5,7 @@
 //! app share with them is in [`stream`]. Nothing here touches a file: that is
 //! [`tierlog_storage`]'s, on threads of the [`exec`]utor.
 
+mod brief;
 pub mod clock;
 pub mod cold;
 pub mod compressor;

@@ -193,3 +193,26 @@ async fn appenders_on_many_tasks_get_offsets_of_their_own() {
     );
     close(log).await;
 }
+
+#[tokio::test]
+async fn a_handle_in_a_line_of_an_apps_log_prints_its_name_and_not_its_inside() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let settings = crate::support::small(dir.path());
+    let log = crate::support::open(&settings).await;
+    let stream = log.log().stream("orders").await.expect("a stream");
+    let view = tierlog::ReadOnly::attach(&settings.data).await;
+    let view = view.expect("attached");
+    let seen = view.stream("orders").expect("it is there");
+    for text in [
+        format!("{log:?}"),
+        format!("{:?}", log.log()),
+        format!("{stream:?}"),
+        format!("{:?}", stream.reader(tierlog::From::Earliest)),
+        format!("{view:?}"),
+        format!("{seen:?}"),
+    ] {
+        assert!(text.len() < 600, "{text}");
+        assert!(text.contains("orders") || text.contains("/log"), "{text}");
+    }
+    crate::support::close(log).await;
+}

@@ -292,22 +292,34 @@ fn drop_hot(table: &Table, limits: &Limits, wanted: u64, now: Instant) -> Vec<Mo
     for (_, known) in table.iter().filter(|(_, known)| leaving(known)) {
         over = over.saturating_sub(known.hot_bytes(limits.segment_size));
     }
-    let can_go =
-        |(id, known): &(&Id, &Known)| table.can_leave_hot(**id, known) && known.is_free(now);
-    let mut candidates: Vec<_> = table.iter().filter(can_go).collect();
+    let can_go = |id, known: &Known| table.can_leave_hot(id, known) && known.is_free(now);
+    let size = |known: &Known| known.hot_bytes(limits.segment_size);
+    let dropped = least_used(table, over, can_go, size);
+    dropped.into_iter().map(Move::DropHot).collect()
+}
+
+/// Of those that can go, the ones that were used longest ago, as many as hold `over` bytes.
+fn least_used(
+    table: &Table,
+    mut over: u64,
+    can_go: impl Fn(Id, &Known) -> bool,
+    size: impl Fn(&Known) -> u64,
+) -> Vec<Id> {
+    let candidates = table.iter().filter(|(id, known)| can_go(**id, known));
+    let mut candidates: Vec<_> = candidates.collect();
     candidates.sort_by_key(|(_, known)| {
         let last_ts = known.facts().map_or(0, |facts| facts.last_ts);
         (known.used.last(), last_ts)
     });
-    let mut moves = Vec::new();
+    let mut chosen = Vec::new();
     for (&id, known) in candidates {
         if over == 0 {
             break;
         }
-        over = over.saturating_sub(known.hot_bytes(limits.segment_size));
-        moves.push(Move::DropHot(id));
+        over = over.saturating_sub(size(known));
+        chosen.push(id);
     }
-    moves
+    chosen
 }
 
 #[cfg(test)]

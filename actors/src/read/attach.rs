@@ -23,7 +23,6 @@ use crate::{error::Error, exec::Executor, exec::JobDied, stream::shared::StreamS
 ///
 /// What it shows is what the files and the manifest claimed when it was attached or last
 /// [refreshed](Self::refresh); while a reader follows, it is refreshed all the time.
-#[derive(Debug)]
 pub struct Attached {
     view: Arc<View>,
     report: Arc<RecoveryReport>,

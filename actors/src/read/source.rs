@@ -61,7 +61,6 @@ impl Default for ReadLimits {
 }
 
 /// What all readers of a log share.
-#[derive(Debug)]
 pub struct ReadContext {
     /// The disk.
     pub disk: Arc<dyn Disk>,

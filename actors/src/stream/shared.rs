@@ -55,7 +55,6 @@ pub struct Watermarks {
 }
 
 /// A stream, as everybody but its writer sees it.
-#[derive(Debug)]
 pub struct StreamShared {
     /// Its identity.
     pub id: StreamId,

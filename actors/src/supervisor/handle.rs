@@ -168,6 +168,6 @@ impl SupervisorHandle {
 
 impl fmt::Debug for SupervisorHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SupervisorHandle").finish_non_exhaustive()
+        self.shared.fmt(f)
     }
 }

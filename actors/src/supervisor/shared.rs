@@ -20,7 +20,6 @@ use crate::{
 const REMEMBERED: usize = 32;
 
 /// Shared by the supervisor and every handle.
-#[derive(Debug)]
 pub struct LogShared {
     /// What lives as long as the log is open.
     pub log: Arc<LogContext>,

@@ -1,6 +1,6 @@
 //! What somebody waits to see archived is archived, whatever happens to the seal that it needs.
 
-use std::{sync::Arc, task::Poll};
+use std::sync::Arc;
 
 use tierlog::{
     ClaimHealth, Level, LogState, Offset, Stream,
@@ -65,7 +65,7 @@ fn a_seal_whose_sync_fails_is_made_up_for_where_the_record_went() {
         let mut ticket = Box::pin(ticket.at(Level::Archived));
         // Nobody asks for a flush: the seal alone syncs it.
         within(async {
-            while let Poll::Pending = futures::poll!(&mut ticket) {
+            while futures::poll!(&mut ticket).is_pending() {
                 if failed.struck() > 0 {
                     return;
                 }

@@ -1,6 +1,6 @@
-//! One cursor over all of it: readers that follow while segments are sealed, compressed, dropped, made
-//! again and trimmed under them see every offset once, in order, or that it was trimmed. What happens
-//! is a plan that proptest makes, and makes smaller when it fails.
+//! One cursor over all of it: readers that follow while segments are sealed, compressed, uploaded,
+//! dropped, fetched, made again and trimmed under them see every offset once, in order, or that it was
+//! trimmed. What happens is a plan that proptest makes, and makes smaller when it fails.
 //!
 //! What was found once is kept in `tests/it/tiers/mixed.seeds` and tried first.
 
@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use super::{files, holds, long, rig};
 use crate::{
+    cold::bucket::Bucket,
     faults::rig::Rig,
     sim,
     support::{close, texts, within},
@@ -37,6 +38,8 @@ struct Plan {
     flush: &'static str,
     tail_kib: u64,
     blocks_kib: u64,
+    /// With Tier 2, compressed files have room for so many segments.
+    warm_budget: Option<u64>,
     steps: Vec<Step>,
 }
 
@@ -52,6 +55,8 @@ enum Step {
     Pause(usize),
     /// Reads so many records from the start, so that segments are wanted back.
     Scan(usize),
+    /// The bucket is out of reach while everybody else gets so many turns.
+    Outage(usize),
     /// A reader that follows begins, and stays.
     Follow(Begin, usize, Level),
 }
@@ -78,6 +83,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..=100_u64).prop_map(Step::Trim),
         1 => (1..200_usize).prop_map(Step::Pause),
         2 => (1..200_usize).prop_map(Step::Scan),
+        1 => (1..50_usize).prop_map(Step::Outage),
         2 => (begin, 1..50_usize, level).prop_map(|(begin, batch, level)| {
             Step::Follow(begin, batch, level)
         }),
@@ -90,8 +96,11 @@ fn plan() -> impl Strategy<Value = Plan> {
     let caches = (select(vec![0, 64_u64]), select(vec![0, 128_u64]));
     let flush = select(vec!["always", "manual"]);
     let run = (any::<bool>(), any::<u64>(), 1..4_usize, flush);
-    (run, sizes, caches, steps()).prop_map(|(run, sizes, caches, steps)| Plan {
-        threads: run.0,
+    let cold = proptest::option::of(1..4_u64);
+    (run, sizes, caches, cold, steps()).prop_map(|(run, sizes, caches, cold, steps)| Plan {
+        // What a thread waits for from a bucket, another one has to bring.
+        threads: run.0 || cold.is_some(),
+        warm_budget: cold,
         seed: run.1,
         workers: run.2,
         flush: run.3,
@@ -107,6 +116,7 @@ fn plan() -> impl Strategy<Value = Plan> {
 struct World {
     log: Supervisor,
     stream: Stream,
+    bucket: Bucket,
     /// Records that were appended.
     count: u64,
     /// The last trim that was asked for.
@@ -156,10 +166,11 @@ impl World {
                 let trimmed = within(self.stream.trim(Offset(before))).await;
                 assert_eq!(trimmed.expect("trimmed"), Offset(before));
             }
-            Step::Pause(turns) => {
-                for _ in 0..turns {
-                    tokio::task::yield_now().await;
-                }
+            Step::Pause(turns) => pause(turns).await,
+            Step::Outage(turns) => {
+                self.bucket.set_down(true);
+                pause(turns).await;
+                self.bucket.set_down(false);
             }
             Step::Scan(records) => self.scan(records).await,
             Step::Follow(begin, batch, level) => {
@@ -200,8 +211,11 @@ impl World {
         let mut reader = within(reader.into_future()).await.expect("a reader");
         let mut next = self.start;
         while next < self.count && ((next - self.start) as usize) < records {
-            let batch = within(reader.next_batch(records)).await.expect("records");
-            next = check(&batch, next);
+            match within(reader.next_batch(records)).await {
+                Ok(batch) => next = check(&batch, next),
+                Err(Error::Unavailable { .. }) => tokio::task::yield_now().await,
+                Err(error) => panic!("at {next}: {error}"),
+            }
         }
     }
 
@@ -213,6 +227,7 @@ impl World {
             count,
             start,
             followers,
+            ..
         } = self;
         for (begun, follower) in followers {
             follower.end.send_replace(Some(count));
@@ -227,6 +242,12 @@ impl World {
         assert_eq!(stream.watermarks().start, Offset(start));
         drop(stream);
         close(log).await;
+    }
+}
+
+async fn pause(turns: usize) {
+    for _ in 0..turns {
+        tokio::task::yield_now().await;
     }
 }
 
@@ -272,6 +293,8 @@ async fn follow(
                 seen.start = seen.start.max(start.get());
                 reader.seek(start);
             }
+            // It stays where it is, and asks again.
+            Err(Error::Unavailable { .. }) => tokio::task::yield_now().await,
             Err(error) => panic!("at {position}: {error}"),
         }
     }
@@ -282,22 +305,30 @@ async fn follow(
 struct Came {
     compressed: usize,
     dropped: usize,
+    /// In Tier 2 alone.
+    far: usize,
 }
 
 async fn play(plan: &Plan) -> Came {
-    let disk = SimDisk::new();
+    let (disk, bucket) = (SimDisk::new(), Bucket::default());
     let kib = |n: u64| format!("{n}KiB");
-    let rig = rig(&disk)
+    let mut rig = rig(&disk)
         .with("segment_size", &kib(plan.segment_kib))
         .with("hot_budget", &kib(plan.segment_kib * plan.hot_budget))
         .with("compression_workers", &plan.workers.to_string())
         .with("flush", plan.flush)
         .with("tail_cache", &kib(plan.tail_kib))
-        .with("read_cache", &kib(plan.blocks_kib));
+        .with("read_cache", &kib(plan.blocks_kib))
+        .with("archive_after", "1ms");
+    if let Some(segments) = plan.warm_budget {
+        rig = rig.with("warm_budget", &kib(plan.segment_kib * segments + 16));
+        rig.store = Some(std::sync::Arc::new(bucket.clone()));
+    }
     let (log, stream) = World::open(plan, &rig).await;
     let mut world = World {
         log,
         stream,
+        bucket,
         count: 0,
         start: 0,
         followers: Vec::new(),
@@ -317,6 +348,8 @@ async fn play(plan: &Plan) -> Came {
         came.compressed = compressed.len();
         let is_dropped = |path: &&PathBuf| !hot.contains(&path.with_extension("tls"));
         came.dropped = compressed.iter().filter(is_dropped).count();
+        let segments = within(stream.segments()).await.expect("segments");
+        came.far = segments.iter().filter(|segment| segment.tier == 2).count();
     }
     drop(stream);
     close(log).await;
@@ -356,12 +389,13 @@ fn readers_see_every_offset_once_whatever_moves_under_them() {
         all.set(Came {
             compressed: before.compressed + came.compressed,
             dropped: before.dropped + came.dropped,
+            far: before.far + came.far,
         });
         Ok(())
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
     let all = all.get();
     // Of tens of segments; that somebody is told of a trim is a matter of luck.
-    let enough = all.compressed > 0 && all.dropped > 0;
+    let enough = all.compressed > 0 && all.dropped > 0 && all.far > 0;
     assert!(enough || cases < 48, "{all:?}");
 }

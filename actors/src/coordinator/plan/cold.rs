@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::{
     super::table::{Id, Known, Table},
-    Limits, MANY_FAILURES, Move,
+    Limits, MANY_FAILURES, Move, least_used,
 };
 
 /// Uploads and deletions that can begin.
@@ -66,22 +66,9 @@ pub(super) fn drop_warm(table: &Table, limits: &Limits, wanted: u64, now: Instan
     if over == 0 {
         return Vec::new();
     }
-    let can_go =
-        |(id, known): &(&Id, &Known)| table.can_leave_warm(**id, known) && known.is_free(now);
-    let mut candidates: Vec<_> = table.iter().filter(can_go).collect();
-    candidates.sort_by_key(|(_, known)| {
-        let last_ts = known.facts().map_or(0, |facts| facts.last_ts);
-        (known.used.last(), last_ts)
-    });
-    let mut moves = Vec::new();
-    for (&id, known) in candidates {
-        if over == 0 {
-            break;
-        }
-        over = over.saturating_sub(known.warm_bytes());
-        moves.push(Move::DropWarm(id));
-    }
-    moves
+    let can_go = |id, known: &Known| table.can_leave_warm(id, known) && known.is_free(now);
+    let dropped = least_used(table, over, can_go, Known::warm_bytes);
+    dropped.into_iter().map(Move::DropWarm).collect()
 }
 
 /// What a wish for a copy on this machine comes to: first room, by dropping what was used before it.
