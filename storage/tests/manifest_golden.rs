@@ -16,7 +16,10 @@ use tierlog_storage::{
     disk::{Access, Disk, sim::SimDisk},
     ids::{Epoch, Incarnation, LogId, Offset, OwnerId, SegmentNo, StreamId},
     layout::Layout,
-    manifest::{Current, Entry, ManifestLog, ManifestOptions, ManifestState, Seq, inspect, replay},
+    manifest::{
+        Current, Entry, Keep, ManifestLog, ManifestOptions, ManifestState, RetentionState, Seq,
+        inspect, replay,
+    },
 };
 
 const LOG: LogId = LogId::from_bytes(*b"tierlog golden 1");
@@ -155,6 +158,10 @@ fn about_copies() -> Vec<Vec<Entry>> {
                 stream,
                 segment: second,
             },
+            Entry::HotRestored {
+                stream,
+                segment: second,
+            },
             Entry::WarmDropped {
                 stream,
                 segment: second,
@@ -191,6 +198,13 @@ fn about_ends() -> Vec<Vec<Entry>> {
         vec![Entry::Trimmed {
             stream,
             start: Offset(12),
+        }],
+        vec![Entry::Retention {
+            stream,
+            retention: RetentionState {
+                age_ns: Keep::All,
+                bytes: Keep::AtMost(1 << 40),
+            },
         }],
         // Enough to fill the chunk, so that there is a trailer and a second one.
         (0..96).map(filler).collect(),
@@ -305,5 +319,6 @@ fn version_1_is_read_as_ever() {
         panic!("{seen:?}")
     };
     assert_eq!(file.chunks.len(), 2);
-    assert_eq!(file.entries_by_type.len(), 24, "{:?}", file.entries_by_type);
+    // Every type that there is.
+    assert_eq!(file.entries_by_type.len(), 26, "{:?}", file.entries_by_type);
 }
