@@ -37,7 +37,8 @@
 //! # What an ack means
 //! At [`Level::Written`] the operating system has the record: it survives `kill -9`. At
 //! [`Level::Durable`] the disk has it, synced, with everything that is needed to find it: it survives
-//! a power cut. There is no Tier 2 in this version, so [`Level::Archived`] is refused.
+//! a power cut. At [`Level::Archived`] an object of Tier 2 has it, which a published catalog names: it
+//! survives the loss of the machine. Without a Tier 2 that outlives the log that level is refused.
 //!
 //! # Runtimes
 //! A log runs on the Tokio runtime, multi-thread or current-thread, on which it was opened, and on a few

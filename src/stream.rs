@@ -454,7 +454,7 @@ impl Stream {
     /// Where its segments live.
     ///
     /// # Errors
-    /// None in this version; object storage may have some.
+    /// None: what it tells is in memory.
     pub async fn segments(&self) -> Result<Vec<SegmentInfo>, Error> {
         let layout = &self.log.log.layout;
         let segments = self.shared.segments.all();
