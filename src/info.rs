@@ -34,7 +34,7 @@ pub struct SegmentInfo {
     pub segment: SegmentNo,
     /// `open`, `closed` (ended without a footer) or `sealed`.
     pub state: &'static str,
-    /// Where it is read from: 0 for the segment file, 1 for its compressed file.
+    /// Where it is read from: 0 for the segment file, 1 for its compressed file, 2 for its object.
     pub tier: u8,
     /// The offset of its first record.
     pub base: Offset,

@@ -248,8 +248,14 @@ pub async fn roll_over(tasks: Tasks, rollover: Rollover) -> Effect {
             }
         }
         Err(error) => {
-            let why = error.to_string().into();
-            let _ = done.send(Err(Error::RolloverFailed { why }));
+            let error = match error {
+                // Its writer tries again.
+                Error::StorageFull => error,
+                other => Error::RolloverFailed {
+                    why: other.to_string().into(),
+                },
+            };
+            let _ = done.send(Err(error));
             Effect::None
         }
     }

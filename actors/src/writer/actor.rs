@@ -28,7 +28,8 @@ use super::{
     handle::WriterHandle,
     policy::When,
     queue::Queue,
-    roll::{NextSegment, Sealing},
+    roll::NextSegment,
+    sealing::Sealing,
     write::{Held, WriteInFlight},
 };
 use crate::{

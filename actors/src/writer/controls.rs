@@ -84,6 +84,13 @@ impl WriterActor {
         if !self.queue.is_empty() || self.write.is_some() {
             return;
         }
+        if let Some(waiting) = self.sealing.as_mut().filter(|sealing| sealing.is_waiting()) {
+            match barrier {
+                Barrier::Seal(_) => waiting.hurry(),
+                // What they write to the manifest goes without it, and the next recovery makes up for it.
+                Barrier::Truncate(..) | Barrier::Retire(_) => self.sealing = None,
+            }
+        }
         let settled = self.held.is_empty() && self.flush.is_none() && self.sealing.is_none();
         if barrier.needs_durable() && !settled {
             return;

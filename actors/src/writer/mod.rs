@@ -20,6 +20,7 @@ mod policy;
 mod queue;
 mod repair;
 mod roll;
+mod sealing;
 mod truncate;
 mod write;
 

@@ -1,11 +1,5 @@
-//! The next segment, made ahead; and the end of a full one.
+//! The next segment, made ahead; and when the active one is full or too old.
 
-use std::sync::Arc;
-
-use futures::future::BoxFuture;
-use tierlog_storage::{
-    Offset, SegmentNo, error::StorageError, manifest::SealedFacts, segment::Latched,
-};
 use tokio::{
     sync::oneshot::{self, error::RecvError},
     time::Instant,
@@ -13,15 +7,10 @@ use tokio::{
 
 use super::{active::Active, actor::WriterActor, policy::FIRST_STEP, queue::Queued};
 use crate::{
-    context::{Counters, backoff},
+    context::backoff,
     error::Error,
-    exec::{Completion, JobDied},
-    flusher::leave_claim,
     kind::Kind,
-    protocol::{
-        Reply,
-        coordinator::{Admit, AdmitError, Admitted, Rollover},
-    },
+    protocol::coordinator::{Admit, AdmitError, Admitted},
 };
 
 /// Failures in a row to make a segment before the stream gives up.
@@ -80,101 +69,6 @@ impl NextSegment {
     }
 }
 
-type SealJob = Completion<Result<(), StorageError>>;
-
-/// A segment on its way to being sealed.
-#[derive(Debug)]
-pub struct Sealing {
-    active: Active,
-    facts: SealedFacts,
-    stage: Stage,
-    /// When the stage began.
-    since: Instant,
-    replies: Vec<Reply<Result<Offset, Error>>>,
-}
-
-enum Stage {
-    /// Its footer is being written, and all of it synced.
-    Syncing(SealJob),
-    /// That failed: what is not durable in it is about to be written again.
-    Failed,
-    /// The coordinator's mailbox is full.
-    Sending {
-        send: BoxFuture<'static, ()>,
-        done: oneshot::Receiver<Result<(), Error>>,
-    },
-    /// The manifest is being told.
-    Committing(oneshot::Receiver<Result<(), Error>>),
-}
-
-impl std::fmt::Debug for Stage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Syncing(_) => "Syncing",
-            Self::Failed => "Failed",
-            Self::Sending { .. } => "Sending",
-            Self::Committing(_) => "Committing",
-        })
-    }
-}
-
-/// What happened to a segment that is being sealed.
-pub enum SealingEvent {
-    /// The footer is written and synced, or not.
-    Synced(Result<Result<(), StorageError>, JobDied>),
-    /// The coordinator has it.
-    Sent,
-    /// The manifest says so, or not.
-    Committed(Result<Result<(), Error>, RecvError>),
-}
-
-impl Sealing {
-    /// The segment's number.
-    pub fn no(&self) -> SegmentNo {
-        self.active.no
-    }
-
-    /// Its file.
-    pub fn file(&self) -> Arc<Latched> {
-        Arc::clone(&self.active.file)
-    }
-
-    /// Whether its sync is under way.
-    pub fn is_syncing(&self) -> bool {
-        matches!(self.stage, Stage::Syncing(_))
-    }
-
-    /// Since when somebody is waited for: the disk, the coordinator or the manifest.
-    pub fn waiting_since(&self) -> Option<Instant> {
-        match &self.stage {
-            Stage::Syncing(_) | Stage::Sending { .. } | Stage::Committing(_) => Some(self.since),
-            Stage::Failed => None,
-        }
-    }
-
-    /// What it was, unless it is synced; with its sync, while that is under way.
-    pub(super) fn into_unsynced(self) -> Result<(Active, Option<SealJob>), Box<Self>> {
-        match self.stage {
-            Stage::Syncing(done) => Ok((self.active, Some(done))),
-            Stage::Failed => Ok((self.active, None)),
-            Stage::Sending { .. } | Stage::Committing(_) => Err(Box::new(self)),
-        }
-    }
-
-    /// The next thing that happens to it.
-    pub(super) async fn event(sealing: &mut Option<Self>) -> SealingEvent {
-        match sealing.as_mut().map(|sealing| &mut sealing.stage) {
-            Some(Stage::Syncing(done)) => SealingEvent::Synced(done.await),
-            Some(Stage::Sending { send, .. }) => {
-                send.await;
-                SealingEvent::Sent
-            }
-            Some(Stage::Committing(done)) => SealingEvent::Committed(done.await),
-            Some(Stage::Failed) | None => std::future::pending().await,
-        }
-    }
-}
-
 impl WriterActor {
     /// Whether the first frame that waits has a place. If it has none, what is short is said, and
     /// whoever is needed for it is asked.
@@ -216,7 +110,7 @@ impl WriterActor {
         }
     }
 
-    fn activate_next(&mut self) {
+    pub(super) fn activate_next(&mut self) {
         if let NextSegment::Ready(admitted) = std::mem::replace(&mut self.next, NextSegment::None) {
             self.active = Some(Active::blank(*admitted, self.life.number));
             self.set_blocked(None);
@@ -332,126 +226,6 @@ impl WriterActor {
                 }
             }
         }
-    }
-
-    /// Seals the active segment because somebody asked for it.
-    pub(super) async fn seal_now(&mut self, replies: Vec<Reply<Result<Offset, Error>>>) {
-        if self.active.as_ref().is_none_or(Active::is_blank) {
-            let end = Ok(Offset(self.written()));
-            for reply in replies {
-                let _ = reply.send(end.clone());
-            }
-            return;
-        }
-        self.fault("writer.before_seal").await;
-        self.begin_seal(replies);
-        if matches!(self.next, NextSegment::Ready(_)) {
-            self.activate_next();
-        }
-    }
-
-    /// Hands the active segment over to be sealed; false when one is being sealed already.
-    fn begin_seal(&mut self, replies: Vec<Reply<Result<Offset, Error>>>) -> bool {
-        if self.sealing.is_some() || self.write.is_some() {
-            return false;
-        }
-        let Some(active) = self.active.take() else {
-            return true;
-        };
-        let Some((footer, facts)) = active.seal(&self.generation, Offset(self.durable())) else {
-            // Blank: there is nothing to seal, and it can still be used.
-            self.active = Some(active);
-            return false;
-        };
-        let file = Arc::clone(&active.file);
-        let claims = Arc::clone(&self.generation.claims);
-        let (slot, claim) = (self.slot, self.claim(facts.end));
-        let log = Arc::clone(&self.generation.log);
-        let done = self.generation.log.write_job(&self.running, move || {
-            file.write_at(&footer, facts.data_end)?;
-            // What was allocated ahead and not used goes back to the disk.
-            file.set_len(facts.file_len)?;
-            log.sync(&file)?;
-            leave_claim(&claims, slot, &claim);
-            Ok(())
-        });
-        self.sealing = Some(Sealing {
-            active,
-            facts,
-            stage: Stage::Syncing(done),
-            since: Instant::now(),
-            replies,
-        });
-        true
-    }
-
-    pub(super) async fn sealing_event(&mut self, event: SealingEvent) {
-        match event {
-            SealingEvent::Synced(Ok(Ok(()))) => {
-                self.fault("writer.after_seal").await;
-                let Some(sealing) = &mut self.sealing else {
-                    return;
-                };
-                let (done, outcome) = oneshot::channel();
-                let rollover = Rollover {
-                    stream: Arc::clone(&self.stream),
-                    no: sealing.active.no,
-                    salt: sealing.active.salt,
-                    facts: sealing.facts,
-                    done,
-                };
-                let end = sealing.facts.end;
-                let send = self.generation.coordinator.roll_over(rollover);
-                sealing.since = Instant::now();
-                sealing.stage = Stage::Sending {
-                    send,
-                    done: outcome,
-                };
-                Counters::add(&self.generation.log.counters.syncs, 1);
-                self.durable_to(end).await;
-            }
-            SealingEvent::Synced(Ok(Err(error))) => self.seal_failed(Error::from(error)).await,
-            SealingEvent::Synced(Err(died)) => {
-                self.seal_failed(Error::indeterminate(&died)).await;
-            }
-            SealingEvent::Sent => {
-                let Some(mut sealing) = self.sealing.take() else {
-                    return;
-                };
-                if let Stage::Sending { done, .. } = sealing.stage {
-                    sealing.stage = Stage::Committing(done);
-                    self.sealing = Some(sealing);
-                }
-            }
-            SealingEvent::Committed(outcome) => {
-                let outcome = outcome.unwrap_or_else(|_| {
-                    Err(Error::RolloverFailed {
-                        why: "the coordinator ended".into(),
-                    })
-                });
-                let Some(sealing) = self.sealing.take() else {
-                    return;
-                };
-                if let Err(error) = &outcome {
-                    // The records are durable and readable; only the manifest does not say that
-                    // the segment is sealed. The next recovery closes it where it ends.
-                    tracing::warn!(target: "tierlog::writer", stream = %self.stream.name, %error, "a segment stays unsealed");
-                }
-                let end = sealing.facts.end;
-                for reply in sealing.replies {
-                    let _ = reply.send(outcome.clone().map(|()| end));
-                }
-                self.note_idle();
-            }
-        }
-    }
-
-    /// The sync of a seal failed. Its job has answered, so that nobody may wait for it again.
-    async fn seal_failed(&mut self, error: Error) {
-        if let Some(sealing) = &mut self.sealing {
-            sealing.stage = Stage::Failed;
-        }
-        self.repair(Vec::new(), error).await;
     }
 
     /// When the active segment gets too old.

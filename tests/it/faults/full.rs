@@ -12,7 +12,7 @@ use tierlog::{
 };
 
 use super::{
-    rig::{Rig, eventually, on_each_runtime, one_stream, segment, settle, until},
+    rig::{Rig, eventually, manifest, on_each_runtime, one_stream, segment, settle, until},
     workload::payload,
 };
 use crate::support::{close, read_all, texts, within};
@@ -240,5 +240,55 @@ fn a_ticket_from_before_the_disk_was_full_ends_when_its_sync_fails() {
         let _ = within(log.shutdown(crate::support::PATIENCE))
             .await
             .expect("a report");
+    });
+}
+
+#[test]
+fn a_segment_whose_seal_found_no_room_in_the_manifest_is_sealed_when_there_is_some() {
+    on_each_runtime(|_| async {
+        let disk = SimDisk::new();
+        let rig = Rig::sim(&disk)
+            .with("idle_mark", "1h")
+            .with("max_streams", "1024");
+        let (log, stream) = one_stream(&rig).await;
+        within(stream.append(payload(0))).await.expect("an ack");
+        let full = Calls::of(CallKind::Allocate).at(manifest).forever();
+        let full = rig.plan.fail(full, Fault::Full);
+        // Names get shorter until not even one of a byte fits: the entry of a seal is longer.
+        for len in [200, 50, 1] {
+            for n in 0_u32.. {
+                let name = char::from_u32(0x100 + n).expect("a letter");
+                let name = name.to_string() + &"x".repeat(len);
+                match within(log.log().stream(&name)).await {
+                    Ok(_) => {}
+                    Err(error) => {
+                        assert!(matches!(error, Error::StorageFull), "{error}");
+                        break;
+                    }
+                }
+            }
+        }
+        for _ in 0..2 {
+            let refused = within(stream.seal()).await.expect_err("no room");
+            assert!(matches!(refused, Error::StorageFull), "{refused}");
+        }
+        holds(&stream, 0..1).await;
+        full.disarm();
+        let sealed = async || {
+            let segments = within(stream.segments()).await.expect("segments");
+            segments.iter().any(|segment| segment.state == "sealed")
+        };
+        within(async {
+            while !sealed().await {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        within(stream.append(payload(1))).await.expect("an ack");
+        assert_eq!(within(stream.seal()).await.expect("sealed"), Offset(2));
+        close(log).await;
+        let (log, stream) = one_stream(&rig).await;
+        holds(&stream, 0..2).await;
+        close(log).await;
     });
 }
