@@ -8,11 +8,15 @@ use crate::storage::{
         commit::COMMIT_HEAD,
     },
     segment::{FRAME_HEAD, FrameHead, HEADER_LEN},
+    warm::HEAD_LEN,
 };
 
 const TRAILER: usize = 128;
 const INDEX_ENTRY: usize = 24;
 const ENTRY_HEAD: usize = 16;
+/// The head of a warm file, and of each skippable frame of it.
+const WARM_HEAD: usize = HEAD_LEN;
+const SKIPPABLE: usize = 8;
 
 fn put(bytes: &mut [u8], at: usize, value: u64) {
     bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
@@ -95,6 +99,40 @@ pub fn segment(bytes: &mut [u8], salt: u64) {
     if bytes[trailer..].starts_with(b"TLSEALD1") {
         footer(bytes, salt);
     }
+}
+
+/// A warm file: its head, the stored bytes of each frame, and the index. Where that lies goes by the
+/// number of frames that the seek table names.
+pub fn warm(bytes: &mut [u8]) {
+    const ENTRY: usize = 40;
+    if bytes.len() < WARM_HEAD {
+        return;
+    }
+    let crc = crc64(&[&bytes[..WARM_HEAD - 8]]);
+    put(bytes, WARM_HEAD - 8, crc);
+    let frames = bytes.len().checked_sub(9).and_then(|at| u32_at(bytes, at));
+    let Some(frames) = frames.and_then(|all| all.checked_sub(2)) else {
+        return;
+    };
+    let table = SKIPPABLE + 8 * (frames + 2) + 9;
+    let end = bytes.len().checked_sub(table);
+    let Some(start) = end.and_then(|end| end.checked_sub(32 + ENTRY * frames)) else {
+        return;
+    };
+    let mut stored = WARM_HEAD;
+    for entry in (0..frames).map(|n| start + n * ENTRY) {
+        let len = u32_at(bytes, entry).unwrap_or(0);
+        let Some(frame) = bytes.get(stored..stored + len) else {
+            break;
+        };
+        let crc = crc64(&[frame]);
+        put(bytes, entry + 32, crc);
+        stored += len;
+    }
+    let trailer = start + ENTRY * frames;
+    put(bytes, trailer + 16, crc);
+    let crc = crc64(&[&bytes[start..trailer + 24]]);
+    put(bytes, trailer + 24, crc);
 }
 
 /// A manifest file: its header, and the chunks with their commits and entries.

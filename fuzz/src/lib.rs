@@ -16,6 +16,7 @@ pub mod seal;
 pub mod seeds;
 pub mod segment;
 pub mod settings;
+pub mod warm;
 
 pub use tierlog::testing::storage;
 
@@ -31,7 +32,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target {
         name: "frame",
         run: frame::run,
@@ -46,6 +47,11 @@ pub const TARGETS: [Target; 8] = [
         name: "seal",
         run: seal::run,
         seeds: seeds::seal,
+    },
+    Target {
+        name: "warm",
+        run: warm::run,
+        seeds: seeds::warm,
     },
     Target {
         name: "manifest",

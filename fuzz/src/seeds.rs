@@ -18,6 +18,7 @@ use crate::{
             SparseIndex,
         },
     },
+    warm,
 };
 
 fn with_mode(mode: u8, bytes: &[u8]) -> Vec<u8> {
@@ -64,7 +65,8 @@ pub fn frame() -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn sealed_segment() -> (Vec<u8>, Footer) {
+/// A segment with four frames.
+pub fn sealed_segment() -> (Vec<u8>, Footer) {
     let header = SegmentHeader {
         log: LOG,
         stream: STREAM,
@@ -139,6 +141,28 @@ pub fn seal() -> Vec<Vec<u8>> {
         with_mode(3, &footer.encode(SALT)),
         with_mode(3, &rich.encode(SALT)),
         with_mode(3, &golden[golden.len() - 256..]),
+    ]
+}
+
+/// A good file, and changes in its head, its frames, its index and its seek table.
+pub fn warm() -> Vec<Vec<u8>> {
+    let good = warm::good();
+    let at = |back: usize| {
+        u16::try_from(good.len() - back)
+            .expect("a small file")
+            .to_le_bytes()
+    };
+    let ([low, high], [index_low, index_high]) = (at(9), at(220));
+    vec![
+        vec![0],
+        with_mode(2, &good),
+        with_mode(3, &good),
+        vec![1, 20, 0, 1],
+        vec![0, 130, 0, 1],
+        vec![1, 130, 0, 1],
+        vec![1, index_low, index_high, 2],
+        vec![0, low, high, 1],
+        vec![1, low, high, 1],
     ]
 }
 
