@@ -22,6 +22,8 @@ pub struct Bucket {
     down: Arc<AtomicBool>,
     /// Segments' reads that are answered with other bytes, from now on.
     spoiled: Arc<AtomicUsize>,
+    /// Calls about segments: what a reader has to wait for.
+    asked: Arc<AtomicUsize>,
     /// Calls that were made and not answered.
     under_way: Arc<AtomicUsize>,
     /// Held by each call while it is under way.
@@ -42,6 +44,11 @@ impl Bucket {
     /// How many reads are still to be spoiled.
     pub fn to_spoil(&self) -> usize {
         self.spoiled.load(Ordering::SeqCst)
+    }
+
+    /// How often segments' objects were read or looked at.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
     }
 
     /// How many calls wait for an answer.
@@ -88,6 +95,12 @@ impl Bucket {
             created.expect("it is new");
         }
         copy
+    }
+
+    fn ask(&self, key: &str) {
+        if key.starts_with("streams/") {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     async fn reach(&self) -> Result<(UnderWay, OwnedRwLockReadGuard<()>), StoreError> {
@@ -147,6 +160,7 @@ impl Store for Bucket {
 
     fn read<'a>(&'a self, key: &'a str, range: Range<u64>) -> Answer<'a, Bytes> {
         Box::pin(async move {
+            self.ask(key);
             let _reached = self.reach().await?;
             let bytes = self.objects.read(key, range).await?;
             let left = |n: usize| n.checked_sub(1);
@@ -167,6 +181,7 @@ impl Store for Bucket {
 
     fn stat<'a>(&'a self, key: &'a str) -> Answer<'a, u64> {
         Box::pin(async move {
+            self.ask(key);
             let _reached = self.reach().await?;
             self.objects.stat(key).await
         })

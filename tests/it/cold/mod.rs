@@ -6,6 +6,7 @@ mod crashes;
 mod damage;
 mod outages;
 mod owners;
+mod trips;
 mod wishes;
 
 use std::sync::Arc;
