@@ -174,7 +174,8 @@ impl ReadOnly {
     }
 
     /// Reads every byte of one stream, or of all, and checks it: headers, checksums, offsets,
-    /// digests, footers. `progress` is told the bytes checked and the bytes in all.
+    /// digests, footers, in every file of this machine. What is in Tier 2 alone is counted and not read;
+    /// [`verify_archived`](Self::verify_archived) does. `progress` is told the bytes checked and the bytes in all.
     ///
     /// # Errors
     /// When something can't be read at all. Damage is no error here; the report lists it.
@@ -186,7 +187,24 @@ impl ReadOnly {
         if let Some(name) = stream {
             check_name(name)?;
         }
-        verify::verify(&self.attached, &self.layout, stream, progress).await
+        verify::verify(&self.attached, &self.layout, stream, false, progress).await
+    }
+
+    /// The same, and every byte of the objects in Tier 2, which it downloads whole, a stretch of about
+    /// 2 MiB at a time. A missing object is damage.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify). `Unsupported` when the log was attached without `cold`, `Unavailable`
+    /// when Tier 2 does not answer.
+    pub async fn verify_archived(
+        &self,
+        stream: Option<&str>,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<VerifyReport, Error> {
+        if let Some(name) = stream {
+            check_name(name)?;
+        }
+        verify::verify(&self.attached, &self.layout, stream, true, progress).await
     }
 
     /// The manifest's files, chunks and entries, as far as they can be read; for looking into a

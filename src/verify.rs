@@ -1,6 +1,6 @@
 //! Checking every byte of a log.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde::Serialize;
 use tierlog_actors::{
@@ -10,9 +10,11 @@ use tierlog_actors::{
 };
 use tierlog_storage::{
     Damage, LogId, Offset, SegmentNo, StreamId,
+    catalog::SegmentKey,
     layout::Layout,
     manifest::{SegmentState, SegmentStatus, StreamState},
-    verify::{SegmentVerdict, verify_segment},
+    verify::{SegmentVerdict, verify_object, verify_segment},
+    warm::WarmIdentity,
 };
 
 /// What a verification found.
@@ -28,6 +30,10 @@ pub struct VerifyReport {
     pub records: u64,
     /// Bytes of good frames.
     pub bytes: u64,
+    /// Objects of Tier 2 read and checked.
+    pub objects: u64,
+    /// Segments that are in Tier 2 alone and were not read: their offsets are taken to be there.
+    pub unread: u64,
     /// Everything that is damaged, stream by stream, in order.
     pub damage: Vec<Damage>,
 }
@@ -39,8 +45,14 @@ pub(crate) async fn verify(
     attached: &Arc<Attached>,
     layout: &Layout,
     only: Option<&str>,
+    archived: bool,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<VerifyReport, Error> {
+    if archived && !attached.context().has_objects() {
+        return Err(Error::Unsupported {
+            what: "the log was attached without its Tier 2; set `cold`".into(),
+        });
+    }
     let wanted: Vec<Seen> = seen(attached)
         .into_iter()
         .filter(|seen| only.is_none_or(|name| seen.state.name == name))
@@ -59,6 +71,7 @@ pub(crate) async fn verify(
             attached,
             layout,
             id: seen.id,
+            archived,
         };
         let found = check.settle(seen, |bytes| {
             // A second look at a stream counts no bytes twice.
@@ -84,6 +97,8 @@ impl VerifyReport {
             frames,
             records,
             bytes,
+            objects,
+            unread,
             damage,
         } = stream;
         self.streams += streams;
@@ -91,6 +106,8 @@ impl VerifyReport {
         self.frames += frames;
         self.records += records;
         self.bytes += bytes;
+        self.objects += objects;
+        self.unread += unread;
         self.damage.extend(damage);
     }
 
@@ -136,6 +153,8 @@ struct Check<'a> {
     attached: &'a Arc<Attached>,
     layout: &'a Layout,
     id: StreamId,
+    /// Objects of Tier 2 are read as well.
+    archived: bool,
 }
 
 impl Check<'_> {
@@ -178,10 +197,14 @@ impl Check<'_> {
         // that rolls over, or that was killed while it did, leaves several of them.
         let mut until = seen.durable;
         for (no, segment) in seen.state.segments.iter().rev() {
-            if let Some((status, verdict)) = self.segment(*no, segment, until).await? {
+            let range = segment.status.range();
+            if range.is_some_and(|(_, end)| end <= seen.state.start) {
+                // Trimmed, and known until its object is deleted.
+                continue;
+            }
+            if let Some((status, verdict)) = self.copies(*no, segment, until, &mut report).await? {
                 links.push(Link::of(*no, &status, &verdict));
                 until = verdict.base.map_or(until, |base| until.min(base));
-                report.count(verdict);
             }
             progress(size(segment));
         }
@@ -198,18 +221,65 @@ impl Check<'_> {
         Ok(report)
     }
 
-    /// Checks a segment; `None` where it is gone. What looks like damage counts only if the
-    /// manifest still says of the segment what it said: it may have been trimmed or sealed since, or be
-    /// in another tier.
-    async fn segment(
+    /// Checks each copy of a segment that is to be read; `None` where it is gone.
+    async fn copies(
         &self,
         no: SegmentNo,
         segment: &SegmentState,
         until: Offset,
+        report: &mut VerifyReport,
+    ) -> Result<Option<(SegmentStatus, SegmentVerdict)>, Error> {
+        let copies = &segment.residency;
+        let has_object = copies.cold.as_ref().is_some_and(|cold| !cold.dropped);
+        let is_here = copies.hot || copies.warm.is_some() || !has_object;
+        let look = async |segment: &SegmentState| self.job(no, segment, until).await;
+        let mut found = match is_here {
+            true => self.settled(no, segment, look).await?,
+            false => None,
+        };
+        if let Some((_, verdict)) = &found {
+            report.count(verdict.clone());
+        }
+        if !has_object {
+            return Ok(found);
+        }
+        if self.archived {
+            let look = async |segment: &SegmentState| self.object(no, segment).await;
+            let Some(object) = self.settled(no, segment, look).await? else {
+                return Ok(found);
+            };
+            report.objects += 1;
+            match is_here {
+                true => report.damage.extend(object.1.damage),
+                false => {
+                    report.count(object.1.clone());
+                    found = Some(object);
+                }
+            }
+        } else if !is_here {
+            report.unread += 1;
+            let base = segment.status.range().map(|(base, _)| base);
+            let verdict = SegmentVerdict {
+                base,
+                ..SegmentVerdict::default()
+            };
+            found = Some((segment.status, verdict));
+        }
+        Ok(found)
+    }
+
+    /// Checks a segment; `None` where it is gone. What looks like damage counts only if the
+    /// manifest still says of the segment what it said: it may have been trimmed or sealed since, or be
+    /// in another tier.
+    async fn settled(
+        &self,
+        no: SegmentNo,
+        segment: &SegmentState,
+        look: impl AsyncFn(&SegmentState) -> Result<SegmentVerdict, Error>,
     ) -> Result<Option<(SegmentStatus, SegmentVerdict)>, Error> {
         let mut segment = segment.clone();
         for _ in 1..LOOKS {
-            let verdict = self.job(no, &segment, until).await?;
+            let verdict = look(&segment).await?;
             if verdict.is_good() {
                 return Ok(Some((segment.status, verdict)));
             }
@@ -223,7 +293,7 @@ impl Check<'_> {
                 Some(now) => segment = now,
             }
         }
-        let verdict = self.job(no, &segment, until).await?;
+        let verdict = look(&segment).await?;
         Ok(Some((segment.status, verdict)))
     }
 
@@ -239,10 +309,46 @@ impl Check<'_> {
         let job = run(&context.executor, Work::Read, &context.running, move || {
             verify_segment(disk.as_ref(), &layout, log, id, no, &segment, Some(until))
         });
-        let died = |died| Error::Unavailable {
-            why: format!("{died}").into(),
+        Ok(job.await.map_err(|died| unavailable(&died))??)
+    }
+
+    /// Checks the object of a segment. Bytes can be altered on their way: it is damaged if it is so twice.
+    async fn object(&self, no: SegmentNo, segment: &SegmentState) -> Result<SegmentVerdict, Error> {
+        let mut verdict = SegmentVerdict::default();
+        let (SegmentStatus::Sealed(facts), Some(cold)) = (segment.status, &segment.residency.cold)
+        else {
+            return Ok(verdict);
         };
-        Ok(job.await.map_err(died)??)
+        let identity = WarmIdentity {
+            log: self.attached.log(),
+            stream: self.id,
+            segment: no,
+            salt: segment.salt,
+            facts,
+        };
+        let (context, len) = (self.attached.context(), cold.len);
+        for _ in 0..2 {
+            let key = SegmentKey::parse(&cold.key);
+            let Some(object) = key.and_then(|key| context.object(key, len)) else {
+                return Err(Error::Unavailable {
+                    why: format!("nobody can read {}", cold.key).into(),
+                });
+            };
+            let job = run(
+                &context.executor,
+                Work::Fetch,
+                &context.running,
+                move || verify_object(object, &identity, len),
+            );
+            verdict = match job.await.map_err(|died| unavailable(&died))? {
+                Err(error) if error.is_timeout() => return Err(unavailable(&error)),
+                found => found?,
+            };
+            if verdict.is_good() {
+                break;
+            }
+        }
+        Ok(verdict)
     }
 
     /// Offsets from the start of the stream to its durable end that no segment accounts for.
@@ -269,6 +375,12 @@ impl Check<'_> {
             gap(last, at, durable);
         }
         missing
+    }
+}
+
+fn unavailable(why: &dyn fmt::Display) -> Error {
+    Error::Unavailable {
+        why: why.to_string().into(),
     }
 }
 

@@ -54,7 +54,7 @@ pub const COLD_POINTS: &[&str] = &[
 mod unarmed {
     /// Nothing can be armed.
     #[derive(Debug, Clone, Default)]
-    pub struct Faults;
+    pub struct Faults(());
 
     impl Faults {
         /// Nothing happens here.

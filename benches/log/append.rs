@@ -9,16 +9,17 @@ use std::{
 
 use tierlog::{FlushPolicy, From, Level, Settings, Size, Stream, Supervisor, TryAppend};
 
-use crate::{
+use tierlog_benches::{
     place,
     table::{Contestant, compete},
+    work,
 };
 
 const ROUNDS: usize = 7;
 
 pub fn run() {
     for (size, count) in [(100, 400_000), (1024, 60_000), (16 * 1024, 4_000)] {
-        let payload = vec![b'x'; size];
+        let (payload, count) = (vec![b'x'; size], work::count(count));
         let title = format!("append, not waiting for sync, {size} B, {count} records, one task");
         let contestants: Vec<Contestant<'_>> = vec![
             (

@@ -8,13 +8,16 @@ use std::{
 
 use tierlog::Supervisor;
 
-use crate::{
+use tierlog_benches::{
     place,
     table::{Contestant, Row, compete, print},
+    work,
 };
 
 const ROUNDS: usize = 5;
-const TIME: Duration = Duration::from_secs(1);
+fn time() -> Duration {
+    Duration::from_millis(work::count(1_000) as u64)
+}
 
 pub fn run() {
     let contestants: Vec<Contestant<'_>> = vec![
@@ -40,7 +43,7 @@ fn disk(allocated: bool) -> f64 {
     let page = [7; 4096];
     let begun = Instant::now();
     let mut count = 0;
-    while begun.elapsed() < TIME {
+    while begun.elapsed() < time() {
         file.write_all_at(&page, count * 4096).expect("written");
         file.sync_data().expect("synced");
         count += 1;
@@ -78,7 +81,7 @@ fn tasks(count: usize) -> f64 {
                 tokio::spawn(async move {
                     let payload = bytes::Bytes::from(vec![b'x'; 100]);
                     let mut acks = 0_u64;
-                    while begun.elapsed() < TIME {
+                    while begun.elapsed() < time() {
                         stream.append(payload.clone()).await.expect("durable");
                         acks += 1;
                     }
@@ -104,7 +107,7 @@ fn tasks(count: usize) -> f64 {
 /// One task: what an append waits for, beside a thread that writes and syncs by itself.
 fn latency() {
     let (mut plain, mut ours): (Vec<_>, Vec<_>) = Default::default();
-    for _ in 0..ROUNDS {
+    for _ in 0..work::rounds(ROUNDS) {
         plain.push(plain_latencies());
         ours.push(our_latencies());
     }
@@ -133,13 +136,15 @@ fn latency() {
     }
 }
 
-const SAMPLES: u64 = 1_500;
+fn samples() -> u64 {
+    work::count(1_500) as u64
+}
 
 fn plain_latencies() -> Vec<f64> {
     let folder = place::folder();
     let file = open(&folder, true);
     let record = [7; 128];
-    sorted((0..SAMPLES).map(|n| {
+    sorted((0..samples()).map(|n| {
         let begun = Instant::now();
         file.write_all_at(&record, n * 128).expect("written");
         file.sync_data().expect("synced");
@@ -157,7 +162,7 @@ fn our_latencies() -> Vec<f64> {
         stream.append("warm").await.expect("durable");
         let payload = bytes::Bytes::from(vec![b'x'; 100]);
         let mut times = Vec::new();
-        for _ in 0..SAMPLES {
+        for _ in 0..samples() {
             let begun = Instant::now();
             stream.append(payload.clone()).await.expect("durable");
             times.push(begun.elapsed());

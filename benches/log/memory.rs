@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tierlog::{FlushPolicy, Settings, Supervisor};
 
-use crate::place;
+use tierlog_benches::place;
 
 const TOTAL: u64 = 2 << 30;
 

@@ -5,15 +5,16 @@ use std::time::{Duration, Instant};
 use tierlog::{FlushPolicy, NewRecord, Settings, Size, Supervisor};
 use tokio::runtime::Runtime;
 
-use crate::{
+use tierlog_benches::{
     place,
     table::{Contestant, compete},
+    work,
 };
 
 const ROUNDS: usize = 5;
 
 pub fn run() {
-    let counts = [1_000, 10_000];
+    let counts = [1_000, 10_000].map(work::count);
     let folders: Vec<_> = counts.iter().map(|count| fill(*count)).collect();
     let mut contestants: Vec<Contestant<'_>> = Vec::new();
     for (count, folder) in counts.iter().zip(&folders) {

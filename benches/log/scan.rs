@@ -8,13 +8,17 @@ use std::{
 
 use tierlog::{FlushPolicy, From, ReadMode, Settings, Supervisor};
 
-use crate::{
+use tierlog_benches::{
     place,
     table::{Contestant, compete},
+    work,
 };
 
 const ROUNDS: usize = 5;
-const COUNT: usize = 2_000_000;
+fn count() -> usize {
+    work::count(2_000_000)
+}
+
 const SIZE: usize = 100;
 
 pub fn run() {
@@ -39,7 +43,7 @@ pub fn run() {
         ),
     ];
     compete(
-        &format!("scan of {COUNT} records of {SIZE} B"),
+        &format!("scan of {} records of {SIZE} B", count()),
         "records/s",
         ROUNDS,
         contestants,
@@ -56,7 +60,7 @@ fn settings(folder: &tempfile::TempDir) -> Settings {
 fn fill(folder: &tempfile::TempDir) {
     let payload = [b'x'; SIZE];
     let mut file = BufWriter::new(File::create_new(folder.path().join("plain")).expect("a file"));
-    for _ in 0..COUNT {
+    for _ in 0..count() {
         file.write_all(&(SIZE as u32).to_le_bytes())
             .expect("written");
         file.write_all(&payload).expect("written");
@@ -66,7 +70,7 @@ fn fill(folder: &tempfile::TempDir) {
         let log = Supervisor::open(settings(folder)).await.expect("a log");
         let stream = log.log().stream("bench").await.expect("a stream");
         let mut appender = stream.appender();
-        for _ in 0..COUNT {
+        for _ in 0..count() {
             appender.push(&payload).await.expect("room");
         }
         appender.send().await.expect("room");
@@ -87,8 +91,8 @@ fn plain(folder: &tempfile::TempDir) -> f64 {
         sum += u64::from(payload[0]);
         seen += 1;
     }
-    assert_eq!((seen, sum), (COUNT, COUNT as u64 * u64::from(b'x')));
-    COUNT as f64 / begun.elapsed().as_secs_f64()
+    assert_eq!((seen, sum), (count(), count() as u64 * u64::from(b'x')));
+    count() as f64 / begun.elapsed().as_secs_f64()
 }
 
 fn scan(
@@ -107,8 +111,8 @@ fn scan(
         let begun = Instant::now();
         let mut reader = stream.reader(From::Earliest).await.expect("a reader");
         let (seen, sum) = work(&mut reader).await;
-        let rate = COUNT as f64 / begun.elapsed().as_secs_f64();
-        assert_eq!((seen, sum), (COUNT, COUNT as u64 * u64::from(b'x')));
+        let rate = count() as f64 / begun.elapsed().as_secs_f64();
+        assert_eq!((seen, sum), (count(), count() as u64 * u64::from(b'x')));
         log.shutdown(Duration::from_secs(60)).await.expect("closed");
         rate
     })

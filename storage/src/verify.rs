@@ -27,6 +27,8 @@ use crate::{
 
 mod warm;
 
+pub use warm::verify_object;
+
 /// What was found in a segment.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct SegmentVerdict {

@@ -225,3 +225,32 @@ fn a_torn_tail_is_cut_and_reported_and_is_no_failure() {
     assert_eq!(read.text(), format!("{acked}after\n"));
     assert!(read.err.is_empty(), "it is cut: {}", read.err);
 }
+
+#[test]
+fn verify_looks_into_tier_2_when_it_is_told_to_and_names_the_object_that_is_damaged() {
+    let place = Place::new();
+    let bucket = place.path("bucket");
+    let cold = format!("cold=fs://{}", bucket.display());
+    let with = |words: &[&str]| {
+        let mut all = vec!["--set", cold.as_str()];
+        all.extend(words);
+        all.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let append = with(&["append", "s", "--ack", "archived"]);
+    let mut words: Vec<String> = SMALL.iter().map(|word| (*word).to_owned()).collect();
+    words.extend(append);
+    place.feed(&words, numbered(4000)).expect_code(0);
+    let run = place.run(with(&["verify", "--cold"])).expect_code(0);
+    assert!(run.text().contains("no damage"), "{}", run.text());
+    assert!(run.text().contains("in Tier 2"), "{}", run.text());
+    place.run(["verify", "--cold"]).expect_line(2, &["cold"]);
+    let segments = place.json(with(&["segments", "s"]));
+    let key = segments[0]["object_key"].as_str().unwrap();
+    flip(&bucket.join(key), 200);
+    place.run(with(&["verify"])).expect_code(0);
+    let run = place.run(with(&["verify", "--cold"])).expect_code(1);
+    assert!(run.text().contains(key), "{}", run.text());
+    std::fs::remove_dir_all(&bucket).unwrap();
+    let run = place.run(with(&["verify", "--cold"])).expect_code(1);
+    assert!(run.text().contains("is missing"), "{}", run.text());
+}

@@ -86,7 +86,7 @@ impl Known {
                 let ended = Segment::ended(no, segment.salt, &segment.status)?;
                 Some(ended.with_copies(Copies::of(&segment.residency)))
             })
-            .filter(|segment| segment.base < segment.end())
+            .filter(|segment| segment.base < segment.end() && segment.end() > state.start)
             .map(Arc::new)
             .collect();
         // Those that are open by the manifest go on from here.
@@ -138,7 +138,9 @@ impl Known {
                     None => continue,
                 },
             };
-            if segment.base < segment.end() {
+            // What was trimmed is known as long as it has an object that is to be deleted.
+            let is_trimmed = segment.kind != SegmentKind::Active && segment.end() <= state.start;
+            if segment.base < segment.end() && !is_trimmed {
                 map.insert(segment.base.get(), segment);
             }
         }

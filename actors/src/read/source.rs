@@ -11,8 +11,11 @@ use std::{
 };
 
 use tierlog_storage::{
-    LogId, Offset, SegmentNo, StorageError, StreamId, disk::Disk, layout::Layout,
-    segment::HEADER_LEN,
+    LogId, Offset, SegmentNo, StorageError, StreamId,
+    catalog::SegmentKey,
+    disk::Disk,
+    layout::Layout,
+    segment::{HEADER_LEN, Latched},
 };
 use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
 
@@ -156,6 +159,19 @@ impl ReadContext {
 
     pub(super) fn remote(&self) -> Option<&Arc<Remote>> {
         self.remote.get()
+    }
+
+    /// Whether there is a Tier 2 to read from.
+    pub fn has_objects(&self) -> bool {
+        self.remote().is_some()
+    }
+
+    /// The object of a segment, to be read by threads that are meant to wait; `None` without Tier 2.
+    pub fn object(&self, key: SegmentKey, len: u64) -> Option<Latched> {
+        let remote = self.remote()?;
+        // What was read of it before was told to be good or not by then.
+        remote.forget(&key);
+        Some(remote.file(key, len, None))
     }
 
     /// Lets go of bytes that came from the object of a segment.

@@ -232,6 +232,8 @@ pub(super) fn fill_segments(stream: &StreamShared, state: &StreamState) {
         for (no, segment) in &state.segments {
             if let Some(ended) = Segment::ended(*no, segment.salt, &segment.status)
                 && ended.base < ended.end()
+                // What was trimmed is known as long as it has an object that is to be deleted.
+                && ended.end() > state.start
             {
                 let ended = ended.with_copies(Copies::of(&segment.residency));
                 map.insert(ended.base.get(), Arc::new(ended));

@@ -202,7 +202,7 @@ pub(crate) enum AckLevel {
     Written,
     /// Synced: outlives a power cut
     Durable,
-    /// In Tier 2, which this version does not have
+    /// In Tier 2, and named by its catalog: outlives the machine
     Archived,
 }
 

@@ -16,14 +16,14 @@ pub(crate) async fn run(
     stream: Option<&str>,
     cold: bool,
 ) -> Result<(), Ending> {
-    if cold {
+    if cold && session.settings.cold.is_none() {
         return Err(Ending::usage(
-            "--cold checks Tier 2, which this version does not have",
-            "leave it out",
+            "--cold needs to know where Tier 2 is",
+            "set `cold`, or leave it out",
         ));
     }
     let interrupt = session.interrupt.clone();
-    let checked = interrupt.cut(check(&session, stream)).await;
+    let checked = interrupt.cut(check(&session, stream, cold)).await;
     let (report, names) = checked?;
     let name = |id: &StreamId| names.get(id).cloned().unwrap_or_else(|| id.to_string());
     if session.json {
@@ -35,6 +35,8 @@ pub(crate) async fn run(
             "frames": report.frames,
             "records": report.records,
             "bytes": report.bytes,
+            "objects": report.objects,
+            "unread": report.unread,
             "damage": damage,
         }))?;
     } else {
@@ -54,6 +56,18 @@ pub(crate) async fn run(
                 n => format!("{} stretches are damaged", count_text(n as u64)),
             }
         ))?;
+        if report.objects > 0 {
+            session.out.line(format_args!(
+                "checked {} in Tier 2",
+                counted(report.objects, "object")
+            ))?;
+        }
+        if report.unread > 0 {
+            session.out.line(format_args!(
+                "{} in Tier 2 alone: not checked without --cold",
+                counted(report.unread, "segment")
+            ))?;
+        }
     }
     session.out.flush()?;
     match report.damage.is_empty() {
@@ -65,6 +79,7 @@ pub(crate) async fn run(
 async fn check(
     session: &Session,
     stream: Option<&str>,
+    cold: bool,
 ) -> Result<(VerifyReport, HashMap<StreamId, String>), Ending> {
     let view: ReadOnly = session.attach(Tells::NoDamage).await?;
     let names = view.streams().into_iter();
@@ -73,12 +88,14 @@ async fn check(
         session.json,
         "checking {wide_bar} {bytes}/{total_bytes} {eta}",
     );
-    let report = view
-        .verify(stream, |done, total| {
-            bar.set_length(total);
-            bar.set_position(done);
-        })
-        .await;
+    let shown = |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    };
+    let report = match cold {
+        true => view.verify_archived(stream, shown).await,
+        false => view.verify(stream, shown).await,
+    };
     bar.finish_and_clear();
     Ok((report?, names))
 }

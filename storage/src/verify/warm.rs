@@ -9,7 +9,7 @@ use crate::{
     error::{Result, StorageError},
     layout::Layout,
     manifest::{SegmentState, SegmentStatus},
-    segment::ScanExpect,
+    segment::{Latched, ScanExpect},
     warm::{WARM_VERSION, WarmFault, WarmIdentity, WarmView, as_segment},
 };
 
@@ -23,9 +23,8 @@ pub(super) fn verify(
     segment: SegmentNo,
     state: &SegmentState,
 ) -> Result<SegmentVerdict> {
-    let mut verdict = SegmentVerdict::default();
     let (SegmentStatus::Sealed(facts), Some(copy)) = (&state.status, &state.residency.warm) else {
-        return Ok(verdict);
+        return Ok(SegmentVerdict::default());
     };
     let identity = WarmIdentity {
         log,
@@ -34,18 +33,53 @@ pub(super) fn verify(
         salt: state.salt,
         facts: *facts,
     };
+    let view = WarmView::open(disk, layout, &identity, copy);
+    let path = layout.warm(stream, segment);
+    check(&identity, view, &path, "the compressed file")
+}
+
+/// Checks the object of a sealed segment, as its compressed copy is checked. `object` reads it.
+///
+/// # Errors
+/// Where it can't be read, or is of a newer version; a missing object is damage.
+pub fn verify_object(object: Latched, identity: &WarmIdentity, len: u64) -> Result<SegmentVerdict> {
+    let path = object.path().to_path_buf();
+    let view = WarmView::of(object, identity, len);
+    check(
+        identity,
+        view,
+        &path,
+        &format!("the object {}", path.display()),
+    )
+}
+
+/// `called` is what people are told it is.
+fn check(
+    identity: &WarmIdentity,
+    view: std::result::Result<WarmView, WarmFault>,
+    path: &Path,
+    called: &str,
+) -> Result<SegmentVerdict> {
+    let &WarmIdentity {
+        log,
+        stream,
+        segment,
+        salt,
+        facts,
+    } = identity;
+    let mut verdict = SegmentVerdict::default();
     let expect = ScanExpect {
         log,
         stream,
         segment,
-        salt: state.salt,
+        salt,
     };
-    let bounds = Bounds::of(&state.status, None);
-    let view = match WarmView::open(disk, layout, &identity, copy) {
+    let bounds = Bounds::of(&SegmentStatus::Sealed(facts), None);
+    let view = match view {
         Ok(view) => Arc::new(view),
         Err(fault) => {
             let mut damage = bounds.missing(&expect);
-            damage.what = warm_damage(&layout.warm(stream, segment), fault)?;
+            damage.what = damage_of(path, called, fault)?;
             verdict.damage.push(damage);
             return Ok(verdict);
         }
@@ -65,7 +99,7 @@ pub(super) fn verify(
                 frame.plain_pos,
                 frame.plain_pos + u64::from(frame.plain_len),
             ),
-            what: warm_damage(&layout.warm(stream, segment), fault)?,
+            what: damage_of(path, called, fault)?,
         });
     }
     if !verdict.damage.is_empty() {
@@ -82,15 +116,15 @@ pub(super) fn verify(
 }
 
 /// What is wrong with a compressed copy, in words; what is no damage stays an error.
-fn warm_damage(path: &Path, fault: WarmFault) -> Result<String> {
+fn damage_of(path: &Path, called: &str, fault: WarmFault) -> Result<String> {
     match fault {
-        WarmFault::Disk(error) if error.is_missing() => Ok("the compressed file is missing".into()),
+        WarmFault::Disk(error) if error.is_missing() => Ok(format!("{called} is missing")),
         WarmFault::Disk(error) => Err(error),
         WarmFault::NewerVersion(found) => Err(StorageError::NewerVersion {
             path: path.to_path_buf(),
             found,
             supported: WARM_VERSION,
         }),
-        fault => Ok(format!("in the compressed file, {fault}")),
+        fault => Ok(format!("in {called}, {fault}")),
     }
 }

@@ -85,6 +85,15 @@ impl Bucket {
         Arc::clone(&self.calls).write_owned().await
     }
 
+    /// Puts the objects of another bucket in the place of its own.
+    pub async fn restore(&self, from: &Self) {
+        for key in from.keys("").await {
+            let len = from.objects.stat(&key).await.expect("an object");
+            let bytes = from.objects.read(&key, 0..len).await.expect("its bytes");
+            self.objects.replace(&key, bytes).await.expect("replaced");
+        }
+    }
+
     /// Another bucket with the same objects.
     pub async fn copy(&self) -> Self {
         let copy = Self::default();

@@ -7,6 +7,7 @@ mod damage;
 mod outages;
 mod owners;
 mod trips;
+mod verified;
 mod wishes;
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Where the files of a round live, and the runtime that it runs on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use tierlog::Settings;
@@ -10,7 +10,8 @@ use tokio::runtime::{Builder, Runtime};
 /// files may be memory.
 pub fn root() -> PathBuf {
     let chosen = std::env::var_os("TIERLOG_BENCH_DIR").map(PathBuf::from);
-    chosen.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target")))
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    chosen.unwrap_or_else(|| own.parent().unwrap_or(own).join("target"))
 }
 
 /// A fresh folder, removed when it is dropped.

@@ -1,6 +1,9 @@
 //! Rounds, medians and ratios.
 
+use crate::work;
+
 /// One contestant's figures over the rounds.
+#[derive(Debug)]
 pub struct Row {
     /// Who, and what it waited for.
     pub name: String,
@@ -38,7 +41,7 @@ pub fn compete(
             )
         })
         .unzip();
-    for _ in 0..rounds {
+    for _ in 0..work::rounds(rounds) {
         for (row, run) in rows.iter_mut().zip(&mut runs) {
             row.figures.push(run());
         }
@@ -79,4 +82,11 @@ fn show(figure: f64) -> String {
         f if f >= 1e4 => format!("{:.1} k", f / 1e3),
         f => format!("{f:.2}"),
     }
+}
+
+/// The smallest of these that so large a share of them does not pass.
+pub fn percentile(figures: &mut [f64], share: f64) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    let at = (figures.len() as f64 * share) as usize;
+    figures[at.min(figures.len() - 1)]
 }

@@ -1,0 +1,25 @@
+//! The tiers beside what they are made of: zstd, opendal, the disk.
+//!
+//! `cargo bench -p tierlog-benches --bench tiers` runs everything; words behind `--` choose (`scan`,
+//! `transfer`, `beside`). Contestants take turns, and what comes back is held against what went in.
+
+mod beside;
+mod made;
+mod scan;
+mod server;
+mod transfer;
+
+use tierlog_benches::{place, work::wants};
+
+fn main() {
+    println!("directory: {}", place::root().display());
+    if wants("scan") {
+        scan::run();
+    }
+    if wants("transfer") {
+        transfer::run();
+    }
+    if wants("beside") {
+        beside::run();
+    }
+}

@@ -1,0 +1,173 @@
+//! Scanning compressed segments, beside zstd alone with the same frames of the same files.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+use tierlog::{From, Offset, Settings, Size, Supervisor};
+use tierlog_benches::{
+    place,
+    table::{Contestant, compete},
+    work,
+};
+use zstd::{bulk::Decompressor, zstd_safe};
+
+use crate::made::{self, fill, line, until};
+
+const ROUNDS: usize = 5;
+const BYTES: usize = 256 << 20;
+
+/// Compressed segments that have no other copy here, one after the other.
+struct Scanned {
+    folder: TempDir,
+    size: usize,
+    files: Vec<PathBuf>,
+    /// The bytes of these segments.
+    bytes: u64,
+    end: Offset,
+}
+
+pub fn run() {
+    for size in [100, 1_000] {
+        let made = make(size);
+        let contestants: Vec<Contestant<'_>> = vec![
+            (
+                "zstd alone, one thread, nothing checked".into(),
+                Box::new(|| alone(&made, 1)),
+            ),
+            (
+                "zstd alone, two threads".into(),
+                Box::new(|| alone(&made, 2)),
+            ),
+            (
+                "tierlog visit".into(),
+                Box::new(|| scan(&made, async |reader, end| visit(reader, end).await)),
+            ),
+            (
+                "tierlog next_batch".into(),
+                Box::new(|| scan(&made, async |reader, end| batches(reader, end).await)),
+            ),
+        ];
+        let title = format!(
+            "scan of {} compressed segments, records of {size} B",
+            made.files.len()
+        );
+        compete(&title, "bytes of the segments/s", ROUNDS, contestants);
+    }
+}
+
+fn settings(folder: &TempDir) -> Settings {
+    Settings {
+        hot_budget: Some(Size::mib(40)),
+        read_cache: Size::mib(16),
+        ..made::settings(folder)
+    }
+}
+
+fn make(size: usize) -> Scanned {
+    let folder = place::folder();
+    let count = work::count(BYTES / size).max((80 << 20) / size) as u64;
+    let warm = place::runtime().block_on(async {
+        let log = Supervisor::open(settings(&folder)).await.expect("a log");
+        let stream = log.log().stream("bench").await.expect("a stream");
+        fill(&stream, count, |n| line(n, size)).await;
+        let is_settled = |all: &[tierlog::SegmentInfo]| {
+            let ended = all.iter().filter(|segment| segment.state != "open");
+            ended
+                .clone()
+                .all(|segment| segment.compressed_len.is_some())
+                && ended.filter(|segment| segment.tier == 0).count() < 3
+        };
+        let segments = until(&stream, is_settled).await;
+        log.shutdown(Duration::from_secs(60)).await.expect("closed");
+        let warm = segments.into_iter().take_while(|segment| segment.tier == 1);
+        warm.collect::<Vec<_>>()
+    });
+    assert!(!warm.is_empty(), "some are compressed alone");
+    Scanned {
+        folder,
+        size,
+        end: warm[warm.len() - 1].end,
+        bytes: warm.iter().map(|segment| segment.file_len).sum(),
+        files: warm.into_iter().map(|segment| segment.path).collect(),
+    }
+}
+
+/// The frames of the files, decoded into a buffer that is used again.
+fn alone(made: &Scanned, threads: usize) -> f64 {
+    let begun = Instant::now();
+    let parts = made.files.chunks(made.files.len().div_ceil(threads));
+    let bytes: u64 = thread::scope(|scope| {
+        let running: Vec<_> = parts
+            .map(|files| scope.spawn(|| files.iter().map(|path| decode(path)).sum::<u64>()))
+            .collect();
+        let done = running.into_iter().map(|thread| thread.join());
+        done.map(|bytes| bytes.expect("decoded")).sum()
+    });
+    assert_eq!(bytes, made.bytes, "all of them");
+    bytes as f64 / begun.elapsed().as_secs_f64()
+}
+
+fn decode(path: &Path) -> u64 {
+    let stored = fs::read(path).expect("read");
+    let mut decompressor = Decompressor::new().expect("zstd");
+    let mut plain = vec![0; 8 << 20];
+    let (mut at, mut sum) = (0, 0);
+    while at < stored.len() {
+        let len = zstd_safe::find_frame_compressed_size(&stored[at..]).expect("a frame");
+        // Skippable frames begin with this.
+        if stored[at + 1..at + 4] != [0x2a, 0x4d, 0x18] {
+            let frame = &stored[at..at + len];
+            let decoded = decompressor.decompress_to_buffer(frame, &mut plain);
+            sum += decoded.expect("decoded") as u64;
+        }
+        at += len;
+    }
+    sum
+}
+
+fn scan(made: &Scanned, work: impl AsyncFn(&mut tierlog::Reader, u64) -> (u64, u64)) -> f64 {
+    place::runtime().block_on(async {
+        let log = Supervisor::open(settings(&made.folder))
+            .await
+            .expect("a log");
+        let stream = log.log().stream("bench").await.expect("a stream");
+        let begun = Instant::now();
+        let mut reader = stream.reader(From::Earliest).await.expect("a reader");
+        let (seen, bytes) = work(&mut reader, made.end.get()).await;
+        let rate = made.bytes as f64 / begun.elapsed().as_secs_f64();
+        assert_eq!(bytes, seen * made.size as u64, "whole records");
+        assert!(seen >= made.end.get(), "all of them");
+        log.shutdown(Duration::from_secs(60)).await.expect("closed");
+        rate
+    })
+}
+
+async fn visit(reader: &mut tierlog::Reader, end: u64) -> (u64, u64) {
+    let (mut seen, mut bytes) = (0, 0);
+    while seen < end {
+        let most = usize::try_from(end - seen).expect("records in memory");
+        let count = reader
+            .visit(most, |record| bytes += record.payload.len() as u64)
+            .await;
+        seen += count.expect("read") as u64;
+    }
+    (seen, bytes)
+}
+
+async fn batches(reader: &mut tierlog::Reader, end: u64) -> (u64, u64) {
+    let (mut seen, mut bytes) = (0, 0);
+    while seen < end {
+        let batch = reader.next_batch(4_096).await.expect("read");
+        seen += batch.len() as u64;
+        bytes += batch
+            .iter()
+            .map(|record| record.payload.len() as u64)
+            .sum::<u64>();
+    }
+    (seen, bytes)
+}
