@@ -245,8 +245,7 @@ fn fetch(name: &str, work: &Work) {
     let ours = || {
         let Warm { identity, copy, .. } = &work.made;
         let begun = Instant::now();
-        work.side.remote.forget(&key);
-        let source = work.side.remote.file(key, copy.file_len, None);
+        let source = work.side.remote.whole(key, copy.file_len, None);
         let (disk, pace) = (RealDisk, &mut |_| true);
         warm::fetch(&disk, &layout, identity, copy, &source, pace).expect("fetched");
         let rate = work.rate(begun);

@@ -8,7 +8,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use tierlog_cold::{client::Client, store::StoreErrorKind};
+use futures::{StreamExt, TryStreamExt, stream};
+use tierlog_cold::{
+    client::Client,
+    store::{StoreError, StoreErrorKind},
+};
 use tierlog_storage::{catalog::SegmentKey, disk::DiskFile, segment::Latched};
 use tokio::{runtime::Handle, sync::watch};
 
@@ -18,6 +22,11 @@ const WINDOWS: usize = 8;
 const AHEAD_MAX: u64 = 2 << 20;
 /// What is fetched beyond it where reading goes on for the first time.
 const AHEAD_FIRST: u64 = 256 << 10;
+
+/// What one who reads all of an object fetches at once, in parts of so many bytes, so many at a time.
+const WHOLE: u64 = 8 << 20;
+const PART: u64 = 2 << 20;
+const AT_ONCE: usize = 4;
 
 /// Whoever wants to read holds the other end, and the reads end with them.
 pub type Alive = watch::Receiver<()>;
@@ -60,13 +69,28 @@ impl Remote {
     }
 
     /// The object of a segment, as a file. It is opened when it is read for the first time. A read ends
-    /// with the store's answer, or at once when those are gone who wanted it, if it is told of them.
-    pub fn file(self: &Arc<Self>, key: SegmentKey, len: u64, alive: Option<Alive>) -> Latched {
+    /// with the store's answer.
+    pub fn file(self: &Arc<Self>, key: SegmentKey, len: u64) -> Latched {
+        let file = RemoteFile {
+            remote: Arc::clone(self),
+            key,
+            len,
+            alive: None,
+            whole: None,
+        };
+        Latched::new(Arc::new(file), key.to_string().into())
+    }
+
+    /// The same for one who reads all of it, from its beginning to its end: more comes at once, of which
+    /// nothing is kept for others, nor taken from what was read before. The reads end when those are gone
+    /// who wanted it, if it is told of them.
+    pub fn whole(self: &Arc<Self>, key: SegmentKey, len: u64, alive: Option<Alive>) -> Latched {
         let file = RemoteFile {
             remote: Arc::clone(self),
             key,
             len,
             alive,
+            whole: Some(Mutex::default()),
         };
         Latched::new(Arc::new(file), key.to_string().into())
     }
@@ -78,9 +102,7 @@ impl Remote {
 
     /// The bytes of a range, some of which may be at hand. Blocks.
     fn read(&self, file: &RemoteFile, range: Range<u64>) -> io::Result<Bytes> {
-        let RemoteFile {
-            key, len, alive, ..
-        } = file;
+        let RemoteFile { key, len, .. } = file;
         let ahead = {
             let windows = self.lock();
             let mut own = windows.iter().filter(|window| window.key == *key);
@@ -96,7 +118,7 @@ impl Remote {
                 .map_or(0, |window| (window.ahead * 2).clamp(AHEAD_FIRST, AHEAD_MAX))
         };
         let fetch = range.start..range.end.saturating_add(ahead).min(*len).max(range.end);
-        let bytes = self.fetch(key, fetch.clone(), alive.clone())?;
+        let bytes = self.fetch(file, fetch.clone())?;
         let asked = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         let part = bytes.slice(..asked.min(bytes.len()));
         let window = Window {
@@ -115,20 +137,38 @@ impl Remote {
         Ok(part)
     }
 
-    /// Empty where the object ends before.
-    fn fetch(
+    /// The same for one who reads all of it.
+    fn read_on(
         &self,
-        key: &SegmentKey,
+        file: &RemoteFile,
+        at_hand: &Mutex<Stretch>,
         range: Range<u64>,
-        alive: Option<Alive>,
     ) -> io::Result<Bytes> {
-        let (client, key) = (self.client.clone(), key.to_string());
+        let mut at_hand = at_hand.lock().unwrap_or_else(PoisonError::into_inner);
+        let (from, bytes) = &*at_hand;
+        let end = *from + bytes.len() as u64;
+        if !(*from..end).contains(&range.start) || end < range.end {
+            // What is at hand goes before the next of it comes.
+            *at_hand = Stretch::default();
+            let fetch = range.start..(range.start + WHOLE).min(file.len).max(range.end);
+            *at_hand = (range.start, self.fetch(file, fetch)?);
+        }
+        let (from, bytes) = &*at_hand;
+        let at = |pos: u64| usize::try_from(pos - from).unwrap_or(usize::MAX);
+        let (begin, end) = (at(range.start), at(range.end));
+        Ok(bytes.slice(begin.min(bytes.len())..end.min(bytes.len())))
+    }
+
+    /// Empty where the object ends before.
+    fn fetch(&self, file: &RemoteFile, range: Range<u64>) -> io::Result<Bytes> {
+        let (client, key) = (&self.client, file.key.to_string());
+        let alive = file.alive.clone();
         let _entered = self.runtime.enter();
         let fetched = futures::executor::block_on(async move {
             tokio::select! {
                 biased;
                 () = over(alive) => Err(None),
-                read = client.read(&key, range) => read.map_err(Some),
+                read = in_parts(client, &key, range) => read.map_err(Some),
             }
         });
         let error = match fetched {
@@ -151,6 +191,22 @@ impl Remote {
     }
 }
 
+/// Reads a range, several parts of a long one at the same time.
+async fn in_parts(client: &Client, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+    if range.end - range.start <= PART {
+        return client.read(key, range).await;
+    }
+    let parts = range.clone().step_by(PART as usize);
+    let reads = parts.map(|from| client.read(key, from..(from + PART).min(range.end)));
+    let whole = Vec::with_capacity(usize::try_from(range.end - range.start).unwrap_or(0));
+    let read = stream::iter(reads).buffered(AT_ONCE);
+    let whole = read.try_fold(whole, |mut whole, part| async move {
+        whole.extend_from_slice(&part);
+        Ok(whole)
+    });
+    whole.await.map(Bytes::from)
+}
+
 /// Comes back when nobody is left.
 async fn over(alive: Option<Alive>) {
     match alive {
@@ -171,7 +227,12 @@ struct RemoteFile {
     key: SegmentKey,
     len: u64,
     alive: Option<Alive>,
+    /// What is at hand for one who reads all of it.
+    whole: Option<Mutex<Stretch>>,
 }
+
+/// Bytes of an object, and where they begin.
+type Stretch = (u64, Bytes);
 
 impl DiskFile for RemoteFile {
     fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
@@ -179,7 +240,10 @@ impl DiskFile for RemoteFile {
         if pos >= end {
             return Ok(0);
         }
-        let bytes = self.remote.read(self, pos..end)?;
+        let bytes = match &self.whole {
+            Some(at_hand) => self.remote.read_on(self, at_hand, pos..end)?,
+            None => self.remote.read(self, pos..end)?,
+        };
         buf[..bytes.len()].copy_from_slice(&bytes);
         Ok(bytes.len())
     }

@@ -166,7 +166,7 @@ impl Files {
         };
         self.keep(at.stream, segment, Tier::Cold, || {
             let view = at.compressed(segment, "in the object in Tier 2", |identity| {
-                WarmView::of(remote.file(key, spot.len, None), identity, spot.len)
+                WarmView::of(remote.file(key, spot.len), identity, spot.len)
             })?;
             let file = Arc::new(as_segment(&view));
             Ok(OpenFile::new(file, Some(view)))

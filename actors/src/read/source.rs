@@ -166,12 +166,10 @@ impl ReadContext {
         self.remote().is_some()
     }
 
-    /// The object of a segment, to be read by threads that are meant to wait; `None` without Tier 2.
+    /// The object of a segment, to be read whole by threads that are meant to wait; `None` without Tier 2.
     pub fn object(&self, key: SegmentKey, len: u64) -> Option<Latched> {
         let remote = self.remote()?;
-        // What was read of it before was told to be good or not by then.
-        remote.forget(&key);
-        Some(remote.file(key, len, None))
+        Some(remote.whole(key, len, None))
     }
 
     /// Lets go of bytes that came from the object of a segment.

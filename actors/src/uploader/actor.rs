@@ -273,13 +273,9 @@ impl Message<Fetch> for UploaderActor {
         let job = self.log.job(Work::Fetch, &self.running, move || {
             let mut pace = |_| alive.has_changed().is_ok();
             let remote = &link.remote;
-            let source = remote.file(key, copy.file_len, Some(alive.clone()));
+            let source = remote.whole(key, copy.file_len, Some(alive.clone()));
             let (disk, layout) = (&*log.disk, &log.layout);
-            let fetched = warm::fetch(disk, layout, &identity, &copy, &source, &mut pace);
-            if fetched.is_err() {
-                remote.forget(&key);
-            }
-            fetched
+            warm::fetch(disk, layout, &identity, &copy, &source, &mut pace)
         });
         self.begin(done, async move {
             let fetched = job.await.map_err(|_| TransferFault::Stopped)?;

@@ -124,7 +124,7 @@ pub fn fetch(
             }
         })?;
         check_crc(crc, copy)?;
-        WarmView::of(source.clone(), identity, copy.file_len)?;
+        WarmView::of(file.clone(), identity, copy.file_len)?;
         file.sync()?;
         disk.rename(file.path(), &path)
             .map_err(|error| StorageError::io("rename", file.path(), error))?;
