@@ -190,8 +190,8 @@ impl ReadOnly {
         verify::verify(&self.attached, &self.layout, stream, false, progress).await
     }
 
-    /// The same, and every byte of the objects in Tier 2, which it downloads whole, 8 MiB at a
-    /// time. A missing object is damage.
+    /// The same, and every byte of the objects in Tier 2, which it downloads whole, 10 MiB at
+    /// a time. A missing object is damage.
     ///
     /// # Errors
     /// As [`verify`](Self::verify). `Unsupported` when the log was attached without `cold`, `Unavailable`

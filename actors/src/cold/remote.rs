@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryFutureExt, stream, stream::BoxStream};
 use tierlog_cold::{
     client::Client,
     store::{StoreError, StoreErrorKind},
@@ -23,8 +23,7 @@ const AHEAD_MAX: u64 = 2 << 20;
 /// What is fetched beyond it where reading goes on for the first time.
 const AHEAD_FIRST: u64 = 256 << 10;
 
-/// What one who reads all of an object fetches at once, in parts of so many bytes, so many at a time.
-const WHOLE: u64 = 8 << 20;
+/// One who reads all of an object gets it in parts of so many bytes, of which so many are on their way.
 const PART: u64 = 2 << 20;
 const AT_ONCE: usize = 4;
 
@@ -118,7 +117,10 @@ impl Remote {
                 .map_or(0, |window| (window.ahead * 2).clamp(AHEAD_FIRST, AHEAD_MAX))
         };
         let fetch = range.start..range.end.saturating_add(ahead).min(*len).max(range.end);
-        let bytes = self.fetch(file, fetch.clone())?;
+        // Empty where the object ends before.
+        let key_text = key.to_string();
+        let read = self.client.read(&key_text, fetch.clone()).map_ok(Some);
+        let bytes = self.wait(file, read)?.unwrap_or_default();
         let asked = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         let part = bytes.slice(..asked.min(bytes.len()));
         let window = Window {
@@ -141,40 +143,59 @@ impl Remote {
     fn read_on(
         &self,
         file: &RemoteFile,
-        at_hand: &Mutex<Stretch>,
+        flow: &Mutex<Flow>,
         range: Range<u64>,
     ) -> io::Result<Bytes> {
-        let mut at_hand = at_hand.lock().unwrap_or_else(PoisonError::into_inner);
-        let (from, bytes) = &*at_hand;
-        let end = *from + bytes.len() as u64;
-        if !(*from..end).contains(&range.start) || end < range.end {
-            // What is at hand goes before the next of it comes.
-            *at_hand = Stretch::default();
-            let fetch = range.start..(range.start + WHOLE).min(file.len).max(range.end);
-            *at_hand = (range.start, self.fetch(file, fetch)?);
+        let mut flow = flow.lock().unwrap_or_else(PoisonError::into_inner);
+        let goes_on = (flow.from..=flow.end()).contains(&range.start) && !flow.bytes.is_empty();
+        if !goes_on {
+            // One who looks at the head and the index first shall not have asked for all that follows.
+            *flow = Flow::default();
+            let key = file.key.to_string();
+            let read = self.client.read(&key, range.clone()).map_ok(Some);
+            flow.bytes = self.wait(file, read)?.unwrap_or_default();
+            flow.from = range.start;
+            return Ok(flow.bytes.clone());
         }
-        let (from, bytes) = &*at_hand;
-        let at = |pos: u64| usize::try_from(pos - from).unwrap_or(usize::MAX);
-        let (begin, end) = (at(range.start), at(range.end));
-        Ok(bytes.slice(begin.min(bytes.len())..end.min(bytes.len())))
+        while flow.end() < range.end {
+            let end = flow.end();
+            let begin = || Flow::parts(&self.client, file, end);
+            let parts = flow.parts.get_or_insert_with(begin);
+            match self.wait(file, parts.next().map(Option::transpose)) {
+                Ok(Some(part)) => flow.push(range.start, &part),
+                // It ends before.
+                Ok(None) => {
+                    flow.parts = None;
+                    break;
+                }
+                Err(error) => {
+                    *flow = Flow::default();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(flow.slice(range))
     }
 
-    /// Empty where the object ends before.
-    fn fetch(&self, file: &RemoteFile, range: Range<u64>) -> io::Result<Bytes> {
-        let (client, key) = (&self.client, file.key.to_string());
+    /// Waits for the store.
+    fn wait<T>(
+        &self,
+        file: &RemoteFile,
+        answer: impl Future<Output = Result<Option<T>, StoreError>>,
+    ) -> io::Result<Option<T>> {
         let alive = file.alive.clone();
         let _entered = self.runtime.enter();
-        let fetched = futures::executor::block_on(async move {
+        let answered = futures::executor::block_on(async move {
             tokio::select! {
                 biased;
                 () = over(alive) => Err(None),
-                read = in_parts(client, &key, range) => read.map_err(Some),
+                answer = answer => answer.map_err(Some),
             }
         });
-        let error = match fetched {
-            Ok(bytes) => return Ok(bytes),
+        let error = match answered {
+            Ok(answer) => return Ok(answer),
             Err(None) => return Err(io::Error::other("nobody waits for it any more")),
-            Err(Some(error)) if error.kind == StoreErrorKind::Short => return Ok(Bytes::new()),
+            Err(Some(error)) if error.kind == StoreErrorKind::Short => return Ok(None),
             Err(Some(error)) => error,
         };
         let kind = match error.kind {
@@ -191,20 +212,48 @@ impl Remote {
     }
 }
 
-/// Reads a range, several parts of a long one at the same time.
-async fn in_parts(client: &Client, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
-    if range.end - range.start <= PART {
-        return client.read(key, range).await;
+/// An object as it comes to one who reads all of it, part by part.
+#[derive(Default)]
+struct Flow {
+    /// What is at hand, and where that begins.
+    from: u64,
+    bytes: Bytes,
+    /// What is on its way.
+    parts: Option<Parts>,
+}
+
+type Parts = BoxStream<'static, Result<Bytes, StoreError>>;
+
+impl Flow {
+    fn parts(client: &Client, file: &RemoteFile, from: u64) -> Parts {
+        let (client, key, len) = (client.clone(), file.key.to_string(), file.len);
+        let parts = (from..len).step_by(PART as usize).map(move |from| {
+            let (client, key) = (client.clone(), key.clone());
+            async move { client.read(&key, from..(from + PART).min(len)).await }
+        });
+        stream::iter(parts).buffered(AT_ONCE).boxed()
     }
-    let parts = range.clone().step_by(PART as usize);
-    let reads = parts.map(|from| client.read(key, from..(from + PART).min(range.end)));
-    let whole = Vec::with_capacity(usize::try_from(range.end - range.start).unwrap_or(0));
-    let read = stream::iter(reads).buffered(AT_ONCE);
-    let whole = read.try_fold(whole, |mut whole, part| async move {
-        whole.extend_from_slice(&part);
-        Ok(whole)
-    });
-    whole.await.map(Bytes::from)
+
+    fn end(&self) -> u64 {
+        self.from + self.bytes.len() as u64
+    }
+
+    /// One more part is at hand; nobody wants what lies before `wanted` any more.
+    fn push(&mut self, wanted: u64, part: &Bytes) {
+        let rest = self.slice(wanted..self.end());
+        (self.from, self.bytes) = match rest.is_empty() {
+            true => (self.end(), part.clone()),
+            false => (wanted, [&rest[..], &part[..]].concat().into()),
+        };
+    }
+
+    /// As much of a range as is at hand.
+    fn slice(&self, range: Range<u64>) -> Bytes {
+        let at = |pos: u64| usize::try_from(pos.saturating_sub(self.from)).unwrap_or(usize::MAX);
+        let len = self.bytes.len();
+        let (begin, end) = (at(range.start).min(len), at(range.end).min(len));
+        self.bytes.slice(begin..end.max(begin))
+    }
 }
 
 /// Comes back when nobody is left.
@@ -221,18 +270,22 @@ impl fmt::Debug for Remote {
     }
 }
 
-#[derive(Debug)]
 struct RemoteFile {
     remote: Arc<Remote>,
     key: SegmentKey,
     len: u64,
     alive: Option<Alive>,
-    /// What is at hand for one who reads all of it.
-    whole: Option<Mutex<Stretch>>,
+    /// For one who reads all of it.
+    whole: Option<Mutex<Flow>>,
 }
 
-/// Bytes of an object, and where they begin.
-type Stretch = (u64, Bytes);
+impl fmt::Debug for RemoteFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteFile")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
 
 impl DiskFile for RemoteFile {
     fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
@@ -241,7 +294,7 @@ impl DiskFile for RemoteFile {
             return Ok(0);
         }
         let bytes = match &self.whole {
-            Some(at_hand) => self.remote.read_on(self, at_hand, pos..end)?,
+            Some(flow) => self.remote.read_on(self, flow, pos..end)?,
             None => self.remote.read(self, pos..end)?,
         };
         buf[..bytes.len()].copy_from_slice(&bytes);
@@ -273,3 +326,6 @@ impl DiskFile for RemoteFile {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
+
+#[cfg(test)]
+mod tests;
