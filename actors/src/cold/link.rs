@@ -1,6 +1,12 @@
 //! What a log knows of its Tier 2, whatever generation of actors works for it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use tierlog_cold::client::Client;
 use tierlog_storage::{Offset, OwnerId, StreamId};
@@ -47,6 +53,8 @@ pub struct ColdLink {
     pub remote: Arc<Remote>,
     /// What somebody waits to see archived.
     pub wishes: Arc<ArchiveWishes>,
+    /// The last catalog object that the manifest is known to tell of; 0 for none.
+    recorded: AtomicU64,
     state: watch::Sender<LinkState>,
 }
 
@@ -62,8 +70,20 @@ impl ColdLink {
             is_durable,
             owner: OwnerId::generate(),
             wishes: Arc::default(),
+            recorded: AtomicU64::new(0),
             state: watch::Sender::new(LinkState::Claiming(None)),
         })
+    }
+
+    /// The manifest says durably that the catalog has come to this number.
+    pub fn record(&self, number: u64) {
+        self.recorded.fetch_max(number, Ordering::Relaxed);
+    }
+
+    /// The greatest number of which that is known; 0 where the store does not outlive the process, of
+    /// which the manifest hears nothing.
+    pub fn recorded(&self) -> u64 {
+        self.recorded.load(Ordering::Relaxed)
     }
 
     /// How it stands.

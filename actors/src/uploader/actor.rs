@@ -16,12 +16,13 @@ use tierlog_storage::{
     manifest::WarmCopy,
     warm,
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::{
     claim::{Claimant, Owned},
     handle::UploaderHandle,
     source::FileSource,
+    tidy::tidy,
 };
 use crate::{
     cold::{ColdLink, LinkState},
@@ -63,10 +64,21 @@ pub fn spawn(args: UploaderArgs) -> (UploaderHandle, Ended<UploaderActor>) {
     let under_way: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
     let owned = Arc::clone(&claimant.owned);
     link.set(LinkState::Claiming(None));
-    under_way.push(Box::pin(claimant.claim(Arc::clone(&link))));
+    let published = Arc::new(Notify::new());
+    let (claim, claimed) = (claimant.claim(Arc::clone(&link)), Arc::clone(&published));
+    under_way.push(Box::pin(async move {
+        claim.await;
+        claimed.notify_one();
+    }));
     let actor = UploaderActor {
         // Beside uploads there is a publication, and whoever looks at an object or deletes it.
         most: log.options.upload_workers * 2 + 2,
+        tidying: tidy(
+            Arc::clone(&link),
+            Arc::clone(&owned),
+            Arc::clone(&published),
+        ),
+        published,
         log,
         link,
         owned,
@@ -88,6 +100,10 @@ pub struct UploaderActor {
     running: Running,
     most: usize,
     under_way: FuturesUnordered<BoxFuture<'static, ()>>,
+    /// Rung when something was published.
+    published: Arc<Notify>,
+    /// Puts tombstones in the place of old catalog objects; not counted, and never over.
+    tidying: BoxFuture<'static, ()>,
     /// Gone with this actor. A job that waits for a store that hangs ends then: a successor does not begin
     /// before it has, nor does another owner of the directory.
     alive: watch::Sender<()>,
@@ -112,6 +128,7 @@ impl UploaderActor {
                 biased;
                 Some(()) = self.under_way.next(), if !self.under_way.is_empty() => {}
                 signal = mailbox.recv(), if takes_more => return signal,
+                () = &mut self.tidying => {}
             }
         }
     }
@@ -237,7 +254,14 @@ impl Message<Publish> for UploaderActor {
         self.log.faults.at("uploader.publish").await;
         let Publish { changes, done } = message;
         let (link, owned) = (Arc::clone(&self.link), Arc::clone(&self.owned));
-        self.begin(done, publish(link, owned, changes));
+        let published = Arc::clone(&self.published);
+        self.begin(done, async move {
+            let outcome = publish(link, owned, changes).await;
+            if outcome.is_ok() {
+                published.notify_one();
+            }
+            outcome
+        });
     }
 }
 

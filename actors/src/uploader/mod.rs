@@ -5,6 +5,7 @@ mod actor;
 mod claim;
 mod handle;
 mod source;
+mod tidy;
 
 pub use actor::{UploaderArgs, spawn};
 pub use claim::Claimant;

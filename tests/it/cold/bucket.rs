@@ -22,10 +22,14 @@ pub struct Bucket {
     down: Arc<AtomicBool>,
     /// Segments' reads that are answered with other bytes, from now on.
     spoiled: Arc<AtomicUsize>,
+    /// Replacements that get no answer, from now on, every other one of them done all the same.
+    unanswered: Arc<AtomicUsize>,
     /// Calls that were made and not answered.
     under_way: Arc<AtomicUsize>,
     /// Held by each call while it is under way.
     calls: Arc<RwLock<()>>,
+    /// Held by each replacement besides.
+    replacements: Arc<RwLock<()>>,
 }
 
 impl Bucket {
@@ -44,6 +48,22 @@ impl Bucket {
         self.spoiled.load(Ordering::SeqCst)
     }
 
+    /// Of the next `count` replacements nobody is told what came of them; half of them are done.
+    pub fn lose_replacements(&self, count: usize) {
+        self.unanswered.store(count, Ordering::SeqCst);
+    }
+
+    /// How many replacements are still to be lost.
+    pub fn to_lose(&self) -> usize {
+        self.unanswered.load(Ordering::SeqCst)
+    }
+
+    /// The bytes of an object.
+    pub async fn bytes(&self, key: &str) -> Bytes {
+        let len = self.objects.stat(key).await.expect("an object");
+        self.objects.read(key, 0..len).await.expect("its bytes")
+    }
+
     /// How many calls wait for an answer.
     pub fn waiting(&self) -> usize {
         self.under_way.load(Ordering::SeqCst)
@@ -58,9 +78,7 @@ impl Bucket {
 
     /// Changes the bytes of an object behind everybody's back.
     pub async fn tamper(&self, key: &str, change: impl FnOnce(&mut Vec<u8>)) {
-        let len = self.objects.stat(key).await.expect("an object");
-        let bytes = self.objects.read(key, 0..len).await.expect("its bytes");
-        let mut bytes = bytes.to_vec();
+        let mut bytes = self.bytes(key).await.to_vec();
         change(&mut bytes);
         self.objects
             .replace(key, bytes.into())
@@ -78,12 +96,16 @@ impl Bucket {
         Arc::clone(&self.calls).write_owned().await
     }
 
+    /// No replacement is under way, and none comes to its end before this is dropped.
+    pub async fn hold_replacements(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.replacements).write_owned().await
+    }
+
     /// Another bucket with the same objects.
     pub async fn copy(&self) -> Self {
         let copy = Self::default();
         for key in self.keys("").await {
-            let len = self.objects.stat(&key).await.expect("an object");
-            let bytes = self.objects.read(&key, 0..len).await.expect("its bytes");
+            let bytes = self.bytes(&key).await;
             let created = copy.objects.create(&key, Arc::new(bytes)).await;
             created.expect("it is new");
         }
@@ -141,7 +163,18 @@ impl Store for Bucket {
     fn replace<'a>(&'a self, key: &'a str, bytes: Bytes) -> Answer<'a, ()> {
         Box::pin(async move {
             let _reached = self.reach().await?;
-            self.objects.replace(key, bytes).await
+            let _held = self.replacements.read().await;
+            let left = |n: usize| n.checked_sub(1);
+            let lost = self
+                .unanswered
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, left);
+            if lost.is_err() || lost.is_ok_and(|n| n.is_multiple_of(2)) {
+                self.objects.replace(key, bytes).await?;
+            }
+            match lost {
+                Ok(_) => Err(StoreError::new(StoreErrorKind::Unknown, "no answer")),
+                Err(_) => Ok(()),
+            }
         })
     }
 

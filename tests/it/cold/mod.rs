@@ -6,6 +6,7 @@ mod crashes;
 mod damage;
 mod outages;
 mod owners;
+mod tombstones;
 
 use std::sync::Arc;
 
