@@ -22,6 +22,7 @@ use super::{
     claim::{Claimant, Owned},
     handle::UploaderHandle,
     source::FileSource,
+    survey::{discard, survey},
     tidy::tidy,
 };
 use crate::{
@@ -32,6 +33,7 @@ use crate::{
     manifest::Ended,
     protocol::{
         Reply,
+        sweep::{Discard, Survey},
         uploader::{Delete, Fetch, Look, Publish, TransferFault, Upload},
     },
 };
@@ -71,8 +73,8 @@ pub fn spawn(args: UploaderArgs) -> (UploaderHandle, Ended<UploaderActor>) {
         claimed.notify_one();
     }));
     let actor = UploaderActor {
-        // Beside uploads there is a publication, and whoever looks at an object or deletes it.
-        most: log.options.upload_workers * 2 + 2,
+        // Beside uploads there is a publication, whoever looks at an object or deletes it, and a sweep.
+        most: log.options.upload_workers * 2 + 3,
         tidying: tidy(
             Arc::clone(&link),
             Arc::clone(&owned),
@@ -180,15 +182,22 @@ async fn publish(
     };
     match outcome {
         Ok(()) => Ok(sequence.head()),
-        Err(PublishError::Store(error)) => Err(TransferFault::Store(error)),
-        Err(error @ (PublishError::Fenced { .. } | PublishError::OtherLog { .. })) => {
+        Err(error) => Err(lost(&link, error)),
+    }
+}
+
+/// Why nothing was published. An end of the ownership is told to everybody.
+pub(super) fn lost(link: &ColdLink, error: PublishError) -> TransferFault {
+    match error {
+        PublishError::Store(error) => TransferFault::Store(error),
+        PublishError::Fenced { .. } | PublishError::OtherLog { .. } => {
             let error = Error::Fenced {
                 what: error.to_string().into(),
             };
             link.set(LinkState::Ended(error.clone()));
-            Err(TransferFault::Ended(error))
+            TransferFault::Ended(error)
         }
-        Err(error) => Err(TransferFault::Damaged(error.to_string())),
+        error => TransferFault::Damaged(error.to_string()),
     }
 }
 
@@ -329,5 +338,27 @@ impl Message<Look> for UploaderActor {
                 }
             }
         });
+    }
+}
+
+impl Message<Survey> for UploaderActor {
+    type Reply = ();
+
+    async fn handle(&mut self, message: Survey, _: &mut Context<Self, ()>) {
+        self.log.faults.at("uploader.take").await;
+        let Survey { after, done } = message;
+        let (link, owned) = (Arc::clone(&self.link), Arc::clone(&self.owned));
+        self.begin(done, survey(link, owned, after));
+    }
+}
+
+impl Message<Discard> for UploaderActor {
+    type Reply = ();
+
+    async fn handle(&mut self, message: Discard, _: &mut Context<Self, ()>) {
+        self.log.faults.at("uploader.take").await;
+        let Discard { key, done } = message;
+        let (link, owned) = (Arc::clone(&self.link), Arc::clone(&self.owned));
+        self.begin(done, discard(link, owned, key));
     }
 }

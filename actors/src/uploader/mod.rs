@@ -5,6 +5,7 @@ mod actor;
 mod claim;
 mod handle;
 mod source;
+mod survey;
 mod tidy;
 
 pub use actor::{UploaderArgs, spawn};

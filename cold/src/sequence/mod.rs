@@ -131,6 +131,11 @@ impl Sequence {
         &self.catalog
     }
 
+    /// The log.
+    pub const fn log(&self) -> LogId {
+        self.log
+    }
+
     /// Who this is, as Tier 2 knows it.
     pub const fn owner(&self) -> OwnerId {
         self.owner

@@ -4,7 +4,7 @@ use std::{
     fmt,
     ops::Range,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
@@ -15,6 +15,9 @@ use tierlog::testing::cold::store::{
 };
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
+/// Makes another listing of one.
+type Lie = Box<dyn FnMut(Vec<Listed>) -> Vec<Listed> + Send>;
+
 /// Cheap to clone; each clone is the same bucket.
 #[derive(Clone, Default)]
 pub struct Bucket {
@@ -24,6 +27,10 @@ pub struct Bucket {
     spoiled: Arc<AtomicUsize>,
     /// Replacements that get no answer, from now on, every other one of them done all the same.
     unanswered: Arc<AtomicUsize>,
+    /// No object goes.
+    keeps_all: Arc<AtomicBool>,
+    /// What listings are made of.
+    lie: Arc<Mutex<Option<Lie>>>,
     /// Calls that were made and not answered.
     under_way: Arc<AtomicUsize>,
     /// Held by each call while it is under way.
@@ -36,6 +43,22 @@ impl Bucket {
     /// Out of reach from now on, or back.
     pub fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// Deletions are refused from now on, or done again.
+    pub fn keep_all(&self, keeps: bool) {
+        self.keeps_all.store(keeps, Ordering::SeqCst);
+    }
+
+    /// Listings are what this makes of them, from now on.
+    pub fn lie(&self, lie: impl FnMut(Vec<Listed>) -> Vec<Listed> + Send + 'static) {
+        *self.lie.lock().expect("nobody panicked") = Some(Box::new(lie));
+    }
+
+    /// Puts an object there behind everybody's back.
+    pub async fn put(&self, key: &str, bytes: impl Into<Bytes>) {
+        let put = self.objects.replace(key, bytes.into()).await;
+        put.expect("there is room");
     }
 
     /// The next `count` reads of a segment are answered with bytes that are not there.
@@ -208,6 +231,9 @@ impl Store for Bucket {
     fn delete<'a>(&'a self, key: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
             let _reached = self.reach().await?;
+            if self.keeps_all.load(Ordering::SeqCst) {
+                return Err(StoreError::new(StoreErrorKind::Denied, "it stays"));
+            }
             self.objects.delete(key).await
         })
     }
@@ -220,7 +246,11 @@ impl Store for Bucket {
     ) -> Answer<'a, Vec<Listed>> {
         Box::pin(async move {
             let _reached = self.reach().await?;
-            self.objects.list(prefix, after, most).await
+            let listed = self.objects.list(prefix, after, most).await?;
+            Ok(match &mut *self.lie.lock().expect("nobody panicked") {
+                Some(lie) => lie(listed),
+                None => listed,
+            })
         })
     }
 }

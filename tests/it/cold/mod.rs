@@ -6,6 +6,7 @@ mod crashes;
 mod damage;
 mod outages;
 mod owners;
+pub mod sweep;
 mod tombstones;
 
 use std::sync::Arc;
