@@ -31,6 +31,7 @@ pub(crate) fn options(settings: &Settings) -> Result<Options, Error> {
         warm_budget: settings.warm_budget.map(crate::Size::bytes),
         upload_workers: settings.upload_workers,
         archive_after: settings.archive_after,
+        sweep_every: settings.sweep_every,
         retain_age: settings.retain_age,
         retain_bytes: settings.retain_bytes.map(crate::Size::bytes),
         reader_lease: settings.reader_lease,

@@ -67,7 +67,12 @@ mod verify;
 pub use tierlog_actors::{
     Error, ErrorKind, Kind,
     context::Totals as Counters,
-    protocol::supervisor::{ClaimHealth, ColdHealth, Health, LogState, Restart, ShutdownReport},
+    protocol::{
+        supervisor::{
+            ClaimHealth, ColdHealth, Health, LogState, Restart, ShutdownReport, SweepHealth,
+        },
+        sweep::{Fate, SweepReport, SweptObject},
+    },
     read::{From, Reader, TryNext, TryRead},
     restore::Restored,
     stream::{
@@ -103,7 +108,7 @@ pub mod testing {
     pub use tierlog_actors::{
         clock::{Clock, SystemClock},
         exec::{Executor, Job, ThreadPool, Work},
-        fault::{Action, COLD_POINTS, Faults, MOVE_POINTS, POINTS},
+        fault::{Action, COLD_POINTS, Faults, MOVE_POINTS, POINTS, SWEEP_POINTS},
         supervisor::Injected,
     };
     pub use tierlog_cold as cold;

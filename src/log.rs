@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tierlog_actors::{Error, supervisor::SupervisorHandle};
+use tierlog_actors::{Error, protocol::sweep::SweepReport, supervisor::SupervisorHandle};
 
 use crate::{
     info::{self, StreamInfo},
@@ -43,6 +43,43 @@ impl Log {
         check_name(name)?;
         let shared = self.handle.open_stream(name, create).await?;
         Ok(Stream::new(shared, Arc::clone(&self.handle.shared)))
+    }
+
+    /// Sweeps Tier 2: objects below the log's prefix that nothing names are found, and those removed that
+    /// are leftovers of unfinished work, such as an upload of an owner that died in the midst of it. What is
+    /// of this log and not explained by that is listed as quarantined, what is not of this log is counted,
+    /// and both are left where they are.
+    ///
+    /// Whatever the store lists, nothing is removed that the catalog or the manifest names, or that
+    /// somebody may yet name, and nothing once another owner has claimed Tier 2. Memory: a page of a
+    /// thousand keys. Sweeps take turns. The setting `sweep_every` makes one now and then by itself.
+    ///
+    /// Dropping the future gives up the wait alone: the sweep goes on, and `health` has its report.
+    ///
+    /// # Errors
+    /// `Unsupported` without Tier 2; `Unavailable` while that is not claimed or does not answer, or the
+    /// log restarts; `Fenced` when somebody else has claimed it; `Tier2` when its catalog can't be read.
+    /// What was removed before is gone.
+    pub async fn sweep(&self) -> Result<SweepReport, Error> {
+        self.handle
+            .shared
+            .generation()?
+            .coordinator
+            .sweep(false)
+            .await
+    }
+
+    /// [`sweep`](Self::sweep) that removes nothing, and tells what it would remove.
+    ///
+    /// # Errors
+    /// As [`sweep`](Self::sweep).
+    pub async fn sweep_dry(&self) -> Result<SweepReport, Error> {
+        self.handle
+            .shared
+            .generation()?
+            .coordinator
+            .sweep(true)
+            .await
     }
 
     /// Every stream of the log, open or not, by name.

@@ -50,6 +50,9 @@ pub const COLD_POINTS: &[&str] = &[
     "uploader.publish",
 ];
 
+/// Those that only a sweep of Tier 2 comes by.
+pub const SWEEP_POINTS: &[&str] = &["coordinator.before_discard"];
+
 #[cfg(not(feature = "fault-injection"))]
 mod unarmed {
     /// Nothing can be armed.
@@ -109,7 +112,12 @@ mod armed {
     impl Faults {
         /// Arms a point: it acts once, the `nth` time (from 1) that it is reached from now on.
         pub fn arm(&self, point: &'static str, action: Action, nth: u32) {
-            let all = [super::POINTS, super::MOVE_POINTS, super::COLD_POINTS];
+            let all = [
+                super::POINTS,
+                super::MOVE_POINTS,
+                super::COLD_POINTS,
+                super::SWEEP_POINTS,
+            ];
             let known = all.iter().any(|points| points.contains(&point));
             assert!(known, "no such point: {point}");
             self.with(point, |at| at.armed = Some((action, nth)));

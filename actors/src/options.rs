@@ -48,6 +48,8 @@ pub struct Options {
     pub upload_workers: usize,
     /// How long after somebody began to wait for `Archived` an open segment is sealed.
     pub archive_after: Duration,
+    /// How often Tier 2 is swept; zero for never by itself.
+    pub sweep_every: Duration,
     /// A store is taken that does not tell who was first.
     pub cold_unfenced: bool,
     /// How old records get that a stream keeps, unless it says otherwise; `None` for any age.

@@ -147,6 +147,9 @@ fn times(s: &Settings) -> Result<(), SettingsError> {
     within("cold_wait", s.cold_wait, ms(1), HOUR)?;
     within("archive_after", s.archive_after, ms(1), HOUR)?;
     within("restart_window", s.restart_window, ms(1), HOUR)?;
+    if !s.sweep_every.is_zero() {
+        within("sweep_every", s.sweep_every, ms(1000), 365 * 24 * HOUR)?;
+    }
     within("reader_lease", s.reader_lease, Duration::ZERO, 24 * HOUR)?;
     for (key, age) in [("segment_age", s.segment_age), ("retain_age", s.retain_age)] {
         if let Some(age) = age.filter(|age| *age < ms(1)) {

@@ -81,6 +81,9 @@ pub struct Settings {
     /// An open segment is sealed so long after somebody began to wait for `Archived` of a record in it.
     #[serde(with = "text")]
     pub archive_after: Duration,
+    /// How often Tier 2 is swept for leftovers of unfinished work; 0 for only when asked to.
+    #[serde(with = "text")]
+    pub sweep_every: Duration,
     /// Uploads and deletions at once.
     #[serde(with = "text")]
     pub upload_workers: usize,
@@ -172,6 +175,7 @@ impl Default for Settings {
             cold_unfenced: false,
             cold_wait: Duration::from_secs(10),
             archive_after: Duration::from_secs(10),
+            sweep_every: Duration::from_secs(24 * 3600),
             upload_workers: 2,
             compression_level: 3,
             compression_workers: 1,

@@ -1,6 +1,12 @@
 //! What a log knows of its Tier 2, whatever generation of actors works for it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use tierlog_cold::client::Client;
 use tierlog_storage::{Offset, OwnerId, StreamId};
@@ -9,7 +15,10 @@ use tokio::sync::watch;
 use super::remote::Remote;
 use crate::{
     error::Error,
-    protocol::supervisor::{ClaimHealth, ColdHealth},
+    protocol::{
+        supervisor::{ClaimHealth, ColdHealth, SweepHealth},
+        sweep::SweepReport,
+    },
     stream::archive::ArchiveWishes,
 };
 
@@ -47,6 +56,9 @@ pub struct ColdLink {
     pub remote: Arc<Remote>,
     /// What somebody waits to see archived.
     pub wishes: Arc<ArchiveWishes>,
+    /// The last catalog object that the manifest is known to tell of; 0 for none.
+    recorded: AtomicU64,
+    swept: Mutex<SweepHealth>,
     state: watch::Sender<LinkState>,
 }
 
@@ -62,8 +74,21 @@ impl ColdLink {
             is_durable,
             owner: OwnerId::generate(),
             wishes: Arc::default(),
+            recorded: AtomicU64::new(0),
+            swept: Mutex::default(),
             state: watch::Sender::new(LinkState::Claiming(None)),
         })
+    }
+
+    /// The manifest says durably that the catalog has come to this number.
+    pub fn record(&self, number: u64) {
+        self.recorded.fetch_max(number, Ordering::Relaxed);
+    }
+
+    /// The greatest number of which that is known; 0 where the store does not outlive the process, of
+    /// which the manifest hears nothing.
+    pub fn recorded(&self) -> u64 {
+        self.recorded.load(Ordering::Relaxed)
     }
 
     /// How it stands.
@@ -82,6 +107,25 @@ impl ColdLink {
             place: self.client.place().to_owned(),
             claim,
             breaker: self.client.state(),
+            sweep: self.swept().clone(),
+        }
+    }
+
+    fn swept(&self) -> MutexGuard<'_, SweepHealth> {
+        self.swept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A sweep has ended.
+    pub fn note_sweep(&self, outcome: &Result<SweepReport, Error>) {
+        let mut swept = self.swept();
+        match outcome {
+            Ok(report) => {
+                *swept = SweepHealth {
+                    last: Some(report.clone()),
+                    failed: None,
+                };
+            }
+            Err(error) => swept.failed = Some(error.to_string()),
         }
     }
 

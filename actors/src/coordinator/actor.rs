@@ -23,6 +23,7 @@ use super::{
     handle::CoordinatorHandle,
     ledger::{Hot, Ledger},
     moves::Mover,
+    sweep::SweepState,
     table::{Id, Known, Table},
     tasks::{self, Effect, Tasks},
 };
@@ -37,6 +38,7 @@ use crate::{
     protocol::{
         Reply,
         coordinator::{Admit, AdmitError, Attach, Changed, Hydrate, Retain, Rollover, Trim},
+        sweep::Sweep,
     },
     stream::{bell::Bell, shared::StreamShared},
     writer::WriterHandle,
@@ -57,6 +59,8 @@ pub fn spawn(
         shares: TierShares::of(&log.meters),
         archive: ArchiveState::default(),
         expiry: Expiry::default(),
+        sweep: SweepState::default(),
+        unnamed: UnnamedShares::of(&log.meters),
         link: log.cold.as_ref().map(|cold| cold.watch()),
         log,
         tasks: mover.tasks.clone(),
@@ -99,6 +103,10 @@ pub struct CoordinatorActor {
     pub(super) archive: ArchiveState,
     /// When it is looked at what streams need not keep.
     pub(super) expiry: Expiry,
+    /// Sweeps of Tier 2.
+    pub(super) sweep: SweepState,
+    /// What the last one left where it is.
+    pub(super) unnamed: UnnamedShares,
     link: Option<watch::Receiver<LinkState>>,
     /// Writers that were refused and are told when there is room.
     pub(super) wanting: HashMap<StreamId, WriterHandle>,
@@ -147,6 +155,7 @@ impl CoordinatorActor {
             }
             Effect::Moved(id, moved) => self.moved(id, moved),
             Effect::Published(outcome) => self.published(outcome),
+            Effect::Swept(step) => self.swept(step),
             Effect::Retained(stream) => self.expiry.look_at(stream),
             Effect::Expired(stream, outcome, effect) => {
                 self.take_effect(*effect);
@@ -213,6 +222,7 @@ impl CoordinatorActor {
                 .into_iter()
                 .chain(self.archive.next_at())
                 .chain(self.expiry.next_at())
+                .chain(self.sweep.next_at())
                 .min();
             let readers = Arc::clone(&self.log.readers);
             let cold = self.log.cold.clone();
@@ -235,6 +245,7 @@ impl CoordinatorActor {
                 () = until(again_at) => {
                     self.again_at = None;
                     self.seal_what_is_wanted();
+                    self.sweep_if_due();
                     self.stirred = true;
                 }
             }
@@ -260,6 +271,21 @@ impl TierShares {
             bytes.set(sum.bytes);
             segments.set(sum.segments);
         }
+    }
+}
+
+/// What the last sweep found that is not named, and did not remove.
+pub(super) struct UnnamedShares([Share; 2]);
+
+impl UnnamedShares {
+    fn of(meters: &Meters) -> Self {
+        Self([&meters.quarantined_objects, &meters.foreign_objects].map(Share::of))
+    }
+
+    pub(super) fn show(&mut self, quarantined: u64, foreign: u64) {
+        let [of_this_log, of_others] = &mut self.0;
+        of_this_log.set(quarantined);
+        of_others.set(foreign);
     }
 }
 
@@ -404,6 +430,14 @@ impl Message<Attach> for CoordinatorActor {
 
     async fn handle(&mut self, attach: Attach, _: &mut Context<Self, ()>) {
         self.attach(attach.stream, &attach.state);
+    }
+}
+
+impl Message<Sweep> for CoordinatorActor {
+    type Reply = ();
+
+    async fn handle(&mut self, sweep: Sweep, _: &mut Context<Self, ()>) {
+        self.sweep_for(sweep);
     }
 }
 

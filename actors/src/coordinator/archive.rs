@@ -50,6 +50,11 @@ struct Wanted {
 pub(super) type Sealed = (StreamId, bool);
 
 impl ArchiveState {
+    /// It is this log's, as far as is known.
+    pub(super) const fn is_claimed(&self) -> bool {
+        self.claimed
+    }
+
     /// When something has to be done again.
     pub(super) fn next_at(&self) -> Option<Instant> {
         let idle = self.wanted.values().filter(|it| it.sealing.is_none());
@@ -97,6 +102,7 @@ impl CoordinatorActor {
         }
         self.archive.not_before = None;
         self.stirred = true;
+        self.sweep_after_claim();
     }
 
     fn show_archived(&self, stream: StreamId, end: Offset) {

@@ -14,7 +14,10 @@ use super::{actor::CoordinatorActor, ledger::Ledger};
 use crate::{
     error::Error,
     kind::Kind,
-    protocol::coordinator::{Admit, Attach, Changed, Hydrate, Retain, Rollover, Trim},
+    protocol::{
+        coordinator::{Admit, Attach, Changed, Hydrate, Retain, Rollover, Trim},
+        sweep::{Sweep, SweepReport},
+    },
     stream::{bell::Bell, shared::StreamShared},
 };
 
@@ -89,6 +92,25 @@ impl CoordinatorHandle {
         let (done, outcome) = oneshot::channel();
         let hydrate = Hydrate { stream, no, done };
         if self.actor.tell(hydrate).send().await.is_err() {
+            return Err(gone());
+        }
+        outcome.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Sweeps Tier 2, behind the sweeps that wait already.
+    ///
+    /// # Errors
+    /// `Unsupported` without Tier 2; `Unavailable` while it is not claimed or does not answer, `Fenced`
+    /// when somebody else has claimed it, `Tier2` when its catalog can't be read.
+    pub async fn sweep(&self, dry_run: bool) -> Result<SweepReport, Error> {
+        let (done, outcome) = oneshot::channel();
+        if self
+            .actor
+            .tell(Sweep { dry_run, done })
+            .send()
+            .await
+            .is_err()
+        {
             return Err(gone());
         }
         outcome.await.unwrap_or_else(|_| Err(gone()))

@@ -2,7 +2,7 @@
 //!
 //! It also decides where each segment that has ended lives (`plan.rs`, `plan/cold.rs`, pure, from
 //! `table.rs`) and carries that out (`moves.rs`, `transfers.rs`), and what streams need not keep
-//! (`retention.rs`, pure; `expiry.rs`).
+//! (`retention.rs`, pure; `expiry.rs`), and sweeps Tier 2 (`sweep.rs`).
 
 mod actor;
 mod admission;
@@ -13,6 +13,7 @@ mod ledger;
 mod moves;
 mod plan;
 mod retention;
+mod sweep;
 mod table;
 mod tasks;
 mod tiers;

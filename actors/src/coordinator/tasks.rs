@@ -13,6 +13,7 @@ use tierlog_storage::{
 
 use super::{
     moves::{MoveFault, Moved},
+    sweep::Step,
     table::{Id, Known},
     transfers::Published,
 };
@@ -50,6 +51,8 @@ pub enum Effect {
     Moved(Id, Moved),
     /// A publication has ended.
     Published(Result<Published, MoveFault>),
+    /// A step of a sweep of Tier 2 has ended.
+    Swept(Step),
     /// The limits of a stream are other ones.
     Retained(StreamId),
     /// What a stream need not keep was trimmed, so many segments, or not; and what that came to.

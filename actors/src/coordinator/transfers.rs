@@ -144,6 +144,9 @@ async fn try_publish(
         Err(MoveFault::Gone) => mover.note(archived).await?,
         outcome => outcome?,
     }
+    if let Some(link) = mover.tasks.log.cold.as_ref().filter(|link| link.is_durable) {
+        link.record(number);
+    }
     let streams = known.into_iter().map(|(stream, start)| {
         let end = ends.iter().find(|(of, _)| *of == stream);
         (stream, start, end.map(|(_, end)| *end))

@@ -72,6 +72,14 @@ pub struct Meters {
     pub cold_bytes: Gauge,
     /// How many there are.
     pub cold_segments: Gauge,
+    /// Leftovers that were removed from Tier 2.
+    pub swept_objects: Counter,
+    /// Sweeps that came to nothing.
+    pub sweep_failures: Counter,
+    /// Objects of this log that nothing names or explains.
+    pub quarantined_objects: Gauge,
+    /// Objects that are not of this log.
+    pub foreign_objects: Gauge,
     /// Messages that wait for the writers, on all lanes.
     pub lane_queue: Gauge,
     /// Messages that wait for the flusher.
@@ -99,6 +107,8 @@ impl Meters {
             manifest_queue,
             supervisor_queue,
         ] = names::QUEUE.gauges("queue", queues);
+        let kinds = ["quarantined", "foreign"];
+        let [quarantined_objects, foreign_objects] = names::UNNAMED.gauges("kind", kinds);
         let tiers = ["hot", "warm", "cold"];
         let [hot_bytes, warm_bytes, cold_bytes] = names::TIER_BYTES.gauges("tier", tiers);
         let [hot_segments, warm_segments, cold_segments] =
@@ -125,6 +135,10 @@ impl Meters {
             fetch_seconds: names::FETCH.histogram(),
             cold_bytes,
             cold_segments,
+            swept_objects: names::SWEPT.counter(),
+            sweep_failures: names::SWEEP_FAILED.counter(),
+            quarantined_objects,
+            foreign_objects,
             lane_queue,
             flusher_queue,
             coordinator_queue,

@@ -105,6 +105,18 @@ pub(super) const COLD_BREAKER: Name = count(
     "tierlog_cold_breaker_open",
     "Whether calls to the store of Tier 2 are refused, since it failed",
 );
+pub(super) const SWEPT: Name = count(
+    "tierlog_cold_swept_total",
+    "Leftovers of unfinished work that were removed from Tier 2",
+);
+pub(super) const SWEEP_FAILED: Name = count(
+    "tierlog_cold_sweep_failures_total",
+    "Sweeps of Tier 2 that did not come to their end",
+);
+pub(super) const UNNAMED: Name = count(
+    "tierlog_cold_unnamed_objects",
+    "Objects that nothing names and that the last sweep left where they are",
+);
 pub(super) const UPLOAD: Name = seconds(
     "tierlog_upload_seconds",
     "One segment uploaded, read back and committed",

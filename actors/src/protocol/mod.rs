@@ -5,6 +5,7 @@ pub mod coordinator;
 pub mod flusher;
 pub mod manifest;
 pub mod supervisor;
+pub mod sweep;
 pub mod uploader;
 pub mod writer;
 

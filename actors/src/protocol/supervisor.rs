@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use serde::Serialize;
 use tierlog_cold::client::BreakerState;
 
-use super::Reply;
+use super::{Reply, sweep::SweepReport};
 use crate::{error::Error, stream::shared::StreamShared};
 
 /// Open a stream, creating it if asked to.
@@ -81,6 +81,17 @@ pub struct ColdHealth {
     pub claim: ClaimHealth,
     /// Whether the store answers.
     pub breaker: BreakerState,
+    /// What sweeps have found.
+    pub sweep: SweepHealth,
+}
+
+/// What sweeps of Tier 2 have found.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SweepHealth {
+    /// The last one that came to its end.
+    pub last: Option<SweepReport>,
+    /// Why one after that did not.
+    pub failed: Option<String>,
 }
 
 /// Whether Tier 2 is this log's.

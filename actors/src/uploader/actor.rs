@@ -16,12 +16,14 @@ use tierlog_storage::{
     manifest::WarmCopy,
     warm,
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::{
     claim::{Claimant, Owned},
     handle::UploaderHandle,
     source::FileSource,
+    survey::{discard, survey},
+    tidy::tidy,
 };
 use crate::{
     cold::{ColdLink, LinkState},
@@ -31,6 +33,7 @@ use crate::{
     manifest::Ended,
     protocol::{
         Reply,
+        sweep::{Discard, Survey},
         uploader::{Delete, Fetch, Look, Publish, TransferFault, Upload},
     },
 };
@@ -63,10 +66,21 @@ pub fn spawn(args: UploaderArgs) -> (UploaderHandle, Ended<UploaderActor>) {
     let under_way: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
     let owned = Arc::clone(&claimant.owned);
     link.set(LinkState::Claiming(None));
-    under_way.push(Box::pin(claimant.claim(Arc::clone(&link))));
+    let published = Arc::new(Notify::new());
+    let (claim, claimed) = (claimant.claim(Arc::clone(&link)), Arc::clone(&published));
+    under_way.push(Box::pin(async move {
+        claim.await;
+        claimed.notify_one();
+    }));
     let actor = UploaderActor {
-        // Beside uploads there is a publication, and whoever looks at an object or deletes it.
-        most: log.options.upload_workers * 2 + 2,
+        // Beside uploads there is a publication, whoever looks at an object or deletes it, and a sweep.
+        most: log.options.upload_workers * 2 + 3,
+        tidying: tidy(
+            Arc::clone(&link),
+            Arc::clone(&owned),
+            Arc::clone(&published),
+        ),
+        published,
         log,
         link,
         owned,
@@ -88,6 +102,10 @@ pub struct UploaderActor {
     running: Running,
     most: usize,
     under_way: FuturesUnordered<BoxFuture<'static, ()>>,
+    /// Rung when something was published.
+    published: Arc<Notify>,
+    /// Puts tombstones in the place of old catalog objects; not counted, and never over.
+    tidying: BoxFuture<'static, ()>,
     /// Gone with this actor. A job that waits for a store that hangs ends then: a successor does not begin
     /// before it has, nor does another owner of the directory.
     alive: watch::Sender<()>,
@@ -112,6 +130,7 @@ impl UploaderActor {
                 biased;
                 Some(()) = self.under_way.next(), if !self.under_way.is_empty() => {}
                 signal = mailbox.recv(), if takes_more => return signal,
+                () = &mut self.tidying => {}
             }
         }
     }
@@ -163,15 +182,22 @@ async fn publish(
     };
     match outcome {
         Ok(()) => Ok(sequence.head()),
-        Err(PublishError::Store(error)) => Err(TransferFault::Store(error)),
-        Err(error @ (PublishError::Fenced { .. } | PublishError::OtherLog { .. })) => {
+        Err(error) => Err(lost(&link, error)),
+    }
+}
+
+/// Why nothing was published. An end of the ownership is told to everybody.
+pub(super) fn lost(link: &ColdLink, error: PublishError) -> TransferFault {
+    match error {
+        PublishError::Store(error) => TransferFault::Store(error),
+        PublishError::Fenced { .. } | PublishError::OtherLog { .. } => {
             let error = Error::Fenced {
                 what: error.to_string().into(),
             };
             link.set(LinkState::Ended(error.clone()));
-            Err(TransferFault::Ended(error))
+            TransferFault::Ended(error)
         }
-        Err(error) => Err(TransferFault::Damaged(error.to_string())),
+        error => TransferFault::Damaged(error.to_string()),
     }
 }
 
@@ -237,7 +263,14 @@ impl Message<Publish> for UploaderActor {
         self.log.faults.at("uploader.publish").await;
         let Publish { changes, done } = message;
         let (link, owned) = (Arc::clone(&self.link), Arc::clone(&self.owned));
-        self.begin(done, publish(link, owned, changes));
+        let published = Arc::clone(&self.published);
+        self.begin(done, async move {
+            let outcome = publish(link, owned, changes).await;
+            if outcome.is_ok() {
+                published.notify_one();
+            }
+            outcome
+        });
     }
 }
 
@@ -301,5 +334,27 @@ impl Message<Look> for UploaderActor {
                 }
             }
         });
+    }
+}
+
+impl Message<Survey> for UploaderActor {
+    type Reply = ();
+
+    async fn handle(&mut self, message: Survey, _: &mut Context<Self, ()>) {
+        self.log.faults.at("uploader.take").await;
+        let Survey { after, done } = message;
+        let (link, owned) = (Arc::clone(&self.link), Arc::clone(&self.owned));
+        self.begin(done, survey(link, owned, after));
+    }
+}
+
+impl Message<Discard> for UploaderActor {
+    type Reply = ();
+
+    async fn handle(&mut self, message: Discard, _: &mut Context<Self, ()>) {
+        self.log.faults.at("uploader.take").await;
+        let Discard { key, done } = message;
+        let (link, owned) = (Arc::clone(&self.link), Arc::clone(&self.owned));
+        self.begin(done, discard(link, owned, key));
     }
 }

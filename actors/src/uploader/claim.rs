@@ -169,6 +169,7 @@ impl Claimant {
             number: claimed.number,
         }])
         .await?;
+        link.record(claimed.number);
         for (&stream, &(_, end)) in &claimed.streams {
             let known = self.state.streams.get(&stream);
             if known.is_some_and(|known| known.archived < end && known.start < end) {

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::actor::UploaderActor;
 use crate::protocol::{
     Reply,
+    sweep::{Discard, Page, Survey},
     uploader::{Delete, Fetch, Look, Publish, TransferFault, Upload},
 };
 
@@ -79,6 +80,22 @@ impl UploaderHandle {
     /// [`TransferFault`].
     pub async fn look(&self, key: SegmentKey, len: u64) -> Result<(), TransferFault> {
         self.ask(|done| Look { key, len, done }).await
+    }
+
+    /// Looks through the objects behind `after`, as far as one page of a listing goes.
+    ///
+    /// # Errors
+    /// [`TransferFault`].
+    pub async fn survey(&self, after: Option<String>) -> Result<Page, TransferFault> {
+        self.ask(|done| Survey { after, done }).await
+    }
+
+    /// Deletes a leftover, if Tier 2 is still this owner's and its catalog does not name it.
+    ///
+    /// # Errors
+    /// [`TransferFault`]; it may be gone all the same if it is one of the store.
+    pub async fn discard(&self, key: SegmentKey) -> Result<(), TransferFault> {
+        self.ask(|done| Discard { key, done }).await
     }
 
     /// The actor behind this one from now on is the one behind `other`.

@@ -5,6 +5,8 @@ mod actor;
 mod claim;
 mod handle;
 mod source;
+mod survey;
+mod tidy;
 
 pub use actor::{UploaderArgs, spawn};
 pub use claim::Claimant;

@@ -276,7 +276,7 @@ impl Claiming {
             },
             pending: None,
             ended: None,
-            collected: None,
+            collected: super::collect::Progress::default(),
         };
         (sequence, self.adopted)
     }

@@ -1,8 +1,17 @@
 //! Collecting: tombstones in the place of objects that nobody needs any more.
 
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
 use bytes::Bytes;
-use tierlog_storage::catalog::{
-    Body, CATALOG_HEAD, CatalogHead, CatalogKind, CatalogObject, catalog_key,
+use tierlog_storage::{
+    AttemptId, Epoch, LogId, OwnerId,
+    catalog::{Body, CATALOG_HEAD, CatalogHead, CatalogKind, CatalogObject, catalog_key},
 };
 
 use super::{Objects, PublishError, Sequence};
@@ -17,39 +26,123 @@ pub struct Collected {
     pub more: bool,
 }
 
+/// What a sequence has to collect. It needs the sequence no more, which may publish meanwhile.
+///
+/// Of those that one sequence has given, one runs at a time.
+#[derive(Clone)]
+pub struct Collection {
+    objects: Arc<dyn Objects>,
+    log: LogId,
+    owner: OwnerId,
+    epoch: Epoch,
+    /// Numbers below are of no use.
+    bound: u64,
+    progress: Progress,
+}
+
+/// How far a sequence has been collected: numbers below were replaced by tombstones; 0: not looked yet.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    fn get(&self) -> Option<u64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|next| *next > 0)
+    }
+
+    fn set(&self, next: u64) {
+        self.0.store(next, Ordering::Relaxed);
+    }
+
+    /// Forgets it, as the next life does.
+    #[cfg(test)]
+    pub(super) fn forget(&self) {
+        self.set(0);
+    }
+}
+
 impl Sequence {
-    /// Puts tombstones in the place of up to `limit` objects: of those below the whole before the latest
-    /// one, the oldest first. The one before stays, for who has just read that it is the latest. `recorded`
-    /// is the head that the directory has durably noted: what lies behind it is what its next life takes
-    /// in, and must find.
-    ///
-    /// An owner that was overtaken and does not know it does no harm: what it takes for the whole before
-    /// the latest is older than that.
+    /// What there is to collect: tombstones are due in the place of all objects below the whole before
+    /// the latest one. The one before stays, for who has just read that it is the latest. `recorded` is
+    /// the head that the directory has durably noted: what lies behind it is what its next life takes in,
+    /// and must find.
     ///
     /// # Errors
-    /// [`PublishError::Store`], where the next call goes on from the same place; `Fenced` and `OtherLog`
-    /// as for a publication.
-    pub async fn collect(&mut self, recorded: u64, limit: u64) -> Result<Collected, PublishError> {
+    /// `Fenced` and `OtherLog` as for a publication.
+    pub fn collection(&self, recorded: u64) -> Result<Collection, PublishError> {
         self.check_alive()?;
-        let bound = self.wholes.previous.min(recorded);
-        let mut next = match self.collected {
+        Ok(Collection {
+            objects: Arc::clone(&self.objects),
+            log: self.log,
+            owner: self.owner,
+            epoch: self.epoch,
+            bound: self.wholes.previous.min(recorded),
+            progress: self.collected.clone(),
+        })
+    }
+
+    /// Collects at once.
+    #[cfg(test)]
+    pub(super) async fn collect(
+        &mut self,
+        recorded: u64,
+        limit: u64,
+    ) -> Result<Collected, PublishError> {
+        Ok(self.collection(recorded)?.run(limit).await?)
+    }
+}
+
+impl Collection {
+    /// Puts tombstones in the place of up to `limit` objects, the oldest first.
+    ///
+    /// An owner that was overtaken and does not know it does no harm: what it takes for the whole before
+    /// the latest is older than that, and stays of no use however late a tombstone lands. Dropping the
+    /// future leaves the one that is under way replaced or not; the next call goes on from there.
+    ///
+    /// # Errors
+    /// Those of the store; the next call goes on from the same place.
+    pub async fn run(&self, limit: u64) -> Result<Collected, StoreError> {
+        let bound = self.bound;
+        let mut next = match self.progress.get() {
             Some(next) => next,
             None => first_content(&*self.objects, bound).await?,
         };
+        self.progress.set(next);
         let mut replaced = 0;
         while next < bound && replaced < limit {
-            let head = self.head_of(next, CatalogKind::Tombstone, 0);
-            let body = Body::None;
-            let tombstone = Bytes::from(CatalogObject { head, body }.encode());
-            self.objects.replace(&catalog_key(next), tombstone).await?;
+            let tombstone = CatalogObject {
+                head: self.head_of(next),
+                body: Body::None,
+            };
+            let bytes = Bytes::from(tombstone.encode());
+            self.objects.replace(&catalog_key(next), bytes).await?;
             next += 1;
             replaced += 1;
-            self.collected = Some(next);
+            self.progress.set(next);
         }
         Ok(Collected {
             replaced,
             more: next < bound,
         })
+    }
+
+    fn head_of(&self, number: u64) -> CatalogHead {
+        CatalogHead {
+            log: self.log,
+            number,
+            owner: self.owner,
+            epoch: self.epoch,
+            attempt: AttemptId::generate(),
+            kind: CatalogKind::Tombstone,
+            whole_at: 0,
+        }
+    }
+}
+
+impl fmt::Debug for Collection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Collection")
+            .field("bound", &self.bound)
+            .finish_non_exhaustive()
     }
 }
 

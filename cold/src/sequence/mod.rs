@@ -45,7 +45,7 @@ mod publish;
 mod tests;
 
 pub use claim::{Adopted, Claim, ClaimError};
-pub use collect::Collected;
+pub use collect::{Collected, Collection};
 pub use find::{FindError, Found, find};
 pub use publish::{PublishError, Published};
 
@@ -89,8 +89,7 @@ pub struct Sequence {
     pending: Option<Attempt>,
     /// Set once and for ever.
     ended: Option<Ended>,
-    /// Numbers below were replaced by tombstones; `None`: not looked yet.
-    collected: Option<u64>,
+    collected: collect::Progress,
 }
 
 /// Where the whole catalog stands.
@@ -130,6 +129,11 @@ impl Sequence {
     /// What is archived, as of the head.
     pub const fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// The log.
+    pub const fn log(&self) -> LogId {
+        self.log
     }
 
     /// Who this is, as Tier 2 knows it.

@@ -10,7 +10,7 @@ use tierlog_storage::{
 };
 
 use super::{Attempt, Ended, Sequence, WHOLE_EVERY, Wholes};
-use crate::store::{Created, StoreError};
+use crate::store::{Created, StoreError, StoreErrorKind};
 
 /// A publication that is in the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +114,21 @@ impl Sequence {
         match self.pending.take() {
             Some(attempt) => self.attempt(attempt).await.map(Some),
             None => Ok(None),
+        }
+    }
+
+    /// Makes sure that nobody has taken the prefix over by now: the number behind the head is still free.
+    /// An attempt that is open is settled first.
+    ///
+    /// # Errors
+    /// [`PublishError`], as for a publication.
+    pub async fn confirm(&mut self) -> Result<(), PublishError> {
+        let _settled = self.settle().await?;
+        let key = catalog_key(self.head + 1);
+        match self.objects.get(&key, CATALOG_HEAD as u64).await {
+            Err(error) if error.kind == StoreErrorKind::Missing => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(found) => Err(self.taken(&found)),
         }
     }
 

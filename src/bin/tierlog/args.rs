@@ -127,6 +127,12 @@ pub(crate) enum Command {
         #[arg(long, value_name = "URI")]
         from: Option<String>,
     },
+    /// Remove leftovers of unfinished work from Tier 2, and list what nothing explains
+    Sweep {
+        /// Remove nothing, and tell what would be
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Look into the manifest
     Manifest {
         #[command(subcommand)]

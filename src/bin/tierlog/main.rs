@@ -22,6 +22,7 @@ mod segments;
 mod session;
 mod signal;
 mod streams;
+mod sweep;
 mod time_text;
 mod verify;
 
@@ -77,6 +78,7 @@ async fn run(args: Args) -> Result<(), Ending> {
         Command::Retain(args) => retain::run(session, args).await,
         Command::Verify { stream, cold } => verify::run(session, stream.as_deref(), cold).await,
         Command::Restore { from: _ } => restore::run(session).await,
+        Command::Sweep { dry_run } => sweep::run(session, dry_run).await,
         Command::Manifest {
             command: args::Manifest::Inspect,
         } => manifest::inspect(session).await,

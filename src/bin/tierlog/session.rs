@@ -245,6 +245,7 @@ impl Command {
             | Self::Append(_)
             | Self::Restore { .. }
             | Self::Seal { .. }
+            | Self::Sweep { .. }
             | Self::Flush { .. }
             | Self::Retain(_)
             | Self::Trim { .. }

@@ -4,7 +4,7 @@ use std::{
     fmt,
     ops::Range,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
@@ -15,6 +15,9 @@ use tierlog::testing::cold::store::{
 };
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
+/// Makes another listing of one.
+type Lie = Box<dyn FnMut(Vec<Listed>) -> Vec<Listed> + Send>;
+
 /// Cheap to clone; each clone is the same bucket.
 #[derive(Clone, Default)]
 pub struct Bucket {
@@ -24,16 +27,40 @@ pub struct Bucket {
     spoiled: Arc<AtomicUsize>,
     /// Calls about segments: what a reader has to wait for.
     asked: Arc<AtomicUsize>,
+    /// Replacements that get no answer, from now on, every other one of them done all the same.
+    unanswered: Arc<AtomicUsize>,
+    /// No object goes.
+    keeps_all: Arc<AtomicBool>,
+    /// What listings are made of.
+    lie: Arc<Mutex<Option<Lie>>>,
     /// Calls that were made and not answered.
     under_way: Arc<AtomicUsize>,
     /// Held by each call while it is under way.
     calls: Arc<RwLock<()>>,
+    /// Held by each replacement besides.
+    replacements: Arc<RwLock<()>>,
 }
 
 impl Bucket {
     /// Out of reach from now on, or back.
     pub fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// Deletions are refused from now on, or done again.
+    pub fn keep_all(&self, keeps: bool) {
+        self.keeps_all.store(keeps, Ordering::SeqCst);
+    }
+
+    /// Listings are what this makes of them, from now on.
+    pub fn lie(&self, lie: impl FnMut(Vec<Listed>) -> Vec<Listed> + Send + 'static) {
+        *self.lie.lock().expect("nobody panicked") = Some(Box::new(lie));
+    }
+
+    /// Puts an object there behind everybody's back.
+    pub async fn put(&self, key: &str, bytes: impl Into<Bytes>) {
+        let put = self.objects.replace(key, bytes.into()).await;
+        put.expect("there is room");
     }
 
     /// The next `count` reads of a segment are answered with bytes that are not there.
@@ -51,6 +78,22 @@ impl Bucket {
         self.asked.load(Ordering::SeqCst)
     }
 
+    /// Of the next `count` replacements nobody is told what came of them; half of them are done.
+    pub fn lose_replacements(&self, count: usize) {
+        self.unanswered.store(count, Ordering::SeqCst);
+    }
+
+    /// How many replacements are still to be lost.
+    pub fn to_lose(&self) -> usize {
+        self.unanswered.load(Ordering::SeqCst)
+    }
+
+    /// The bytes of an object.
+    pub async fn bytes(&self, key: &str) -> Bytes {
+        let len = self.objects.stat(key).await.expect("an object");
+        self.objects.read(key, 0..len).await.expect("its bytes")
+    }
+
     /// How many calls wait for an answer.
     pub fn waiting(&self) -> usize {
         self.under_way.load(Ordering::SeqCst)
@@ -65,9 +108,7 @@ impl Bucket {
 
     /// Changes the bytes of an object behind everybody's back.
     pub async fn tamper(&self, key: &str, change: impl FnOnce(&mut Vec<u8>)) {
-        let len = self.objects.stat(key).await.expect("an object");
-        let bytes = self.objects.read(key, 0..len).await.expect("its bytes");
-        let mut bytes = bytes.to_vec();
+        let mut bytes = self.bytes(key).await.to_vec();
         change(&mut bytes);
         self.objects
             .replace(key, bytes.into())
@@ -94,12 +135,16 @@ impl Bucket {
         }
     }
 
+    /// No replacement is under way, and none comes to its end before this is dropped.
+    pub async fn hold_replacements(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.replacements).write_owned().await
+    }
+
     /// Another bucket with the same objects.
     pub async fn copy(&self) -> Self {
         let copy = Self::default();
         for key in self.keys("").await {
-            let len = self.objects.stat(&key).await.expect("an object");
-            let bytes = self.objects.read(&key, 0..len).await.expect("its bytes");
+            let bytes = self.bytes(&key).await;
             let created = copy.objects.create(&key, Arc::new(bytes)).await;
             created.expect("it is new");
         }
@@ -163,7 +208,18 @@ impl Store for Bucket {
     fn replace<'a>(&'a self, key: &'a str, bytes: Bytes) -> Answer<'a, ()> {
         Box::pin(async move {
             let _reached = self.reach().await?;
-            self.objects.replace(key, bytes).await
+            let _held = self.replacements.read().await;
+            let left = |n: usize| n.checked_sub(1);
+            let lost = self
+                .unanswered
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, left);
+            if lost.is_err() || lost.is_ok_and(|n| n.is_multiple_of(2)) {
+                self.objects.replace(key, bytes).await?;
+            }
+            match lost {
+                Ok(_) => Err(StoreError::new(StoreErrorKind::Unknown, "no answer")),
+                Err(_) => Ok(()),
+            }
         })
     }
 
@@ -199,6 +255,9 @@ impl Store for Bucket {
     fn delete<'a>(&'a self, key: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
             let _reached = self.reach().await?;
+            if self.keeps_all.load(Ordering::SeqCst) {
+                return Err(StoreError::new(StoreErrorKind::Denied, "it stays"));
+            }
             self.objects.delete(key).await
         })
     }
@@ -211,7 +270,11 @@ impl Store for Bucket {
     ) -> Answer<'a, Vec<Listed>> {
         Box::pin(async move {
             let _reached = self.reach().await?;
-            self.objects.list(prefix, after, most).await
+            let listed = self.objects.list(prefix, after, most).await?;
+            Ok(match &mut *self.lie.lock().expect("nobody panicked") {
+                Some(lie) => lie(listed),
+                None => listed,
+            })
         })
     }
 }

@@ -6,6 +6,8 @@ mod crashes;
 mod damage;
 mod outages;
 mod owners;
+pub mod sweep;
+mod tombstones;
 mod trips;
 mod verified;
 mod wishes;

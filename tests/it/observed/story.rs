@@ -109,6 +109,8 @@ impl Story {
         let reader = stream.reader(From::Earliest).await;
         let failed = within(reader.expect("a reader").next_batch(1)).await;
         failed.expect_err("no copy can be had");
+        let swept = within(log.log().sweep()).await;
+        swept.expect_err("nothing can be looked at");
         bucket.set_down(false);
         within(
             log.context()
@@ -130,6 +132,10 @@ impl Story {
         // Behind the fetch: the coordinator takes what has ended before it takes a seal.
         crate::tiers::append(&stream, 200..201).await;
         within(stream.seal()).await.expect("sealed");
+        bucket.put("not-an-object-of-a-log", "").await;
+        crate::cold::sweep::leave_one(&bucket).await;
+        let swept = within(log.log().sweep()).await.expect("swept");
+        assert_eq!((swept.removed, swept.foreign), (1, 1), "{swept:?}");
         close(log).await;
     }
 

@@ -117,7 +117,7 @@ fn collecting_goes_on_where_the_store_did_not_answer() {
             assert!(after.len() >= before);
             lives += 1;
             if lives % 3 == 0 {
-                sequence.collected = None;
+                sequence.collected.forget();
             }
         }
         bucket.trouble(Trouble::NONE);
