@@ -32,12 +32,15 @@
 //!   [`Appender`] is the fastest.
 //! - [`Stream::reader`] reads, from wherever [`From`] says; [`Reader`] is a [`futures::Stream`].
 //! - [`ReadOnly`] looks at a log that another process owns, or nobody.
+//! - [`Supervisor::restore`] makes a log of what its Tier 2 holds; [`Parts`] is for an app that brings its
+//!   own store.
 //! - [`Settings`] are plain data, [`Error`] says what to do by its [`kind`](Error::kind).
 //!
 //! # What an ack means
 //! At [`Level::Written`] the operating system has the record: it survives `kill -9`. At
 //! [`Level::Durable`] the disk has it, synced, with everything that is needed to find it: it survives
-//! a power cut. There is no Tier 2 in this version, so [`Level::Archived`] is refused.
+//! a power cut. At [`Level::Archived`] an object in Tier 2 has it, named by a published catalog: it survives
+//! the loss of the machine. Without Tier 2 that level is refused.
 //!
 //! # Runtimes
 //! A log runs on the Tokio runtime, multi-thread or current-thread, on which it was opened, and on a few
@@ -46,7 +49,8 @@
 //!
 //! # Features
 //! `cli`, on by default, is the binary; a library goes without by `default-features = false`.
-//! `fault-injection` is for the tests of this workspace.
+//! `s3`, `gcs` and `azblob` are object stores for [`Settings::cold`]; `opendal` alone is for an operator
+//! that the app brings, see [`Parts`]. `fault-injection` is for the tests of this workspace.
 //!
 //! What survives what stands in `docs/durability.md`; which call can be refused with which [`Kind`],
 //! what wakes it, and what cancelling each future means, in `docs/protocol.md`.
@@ -55,6 +59,7 @@ mod appender;
 mod handles;
 mod info;
 mod log;
+mod parts;
 mod read_only;
 mod reader;
 mod retention;
@@ -86,12 +91,15 @@ pub use tierlog_storage::{
 pub use appender::Appender;
 pub use info::{SegmentInfo, StreamInfo};
 pub use log::Log;
+pub use parts::Parts;
 pub use read_only::{ReadOnly, ReadStream};
 pub use reader::ReaderBuilder;
 pub use retention::{Keep, Retention};
 pub use settings::{ColdUri, FlushPolicy, ReadMode, SettingKey, Settings, SettingsError, Size};
 pub use stream::{Stream, TryAppend, TryAppendBatch};
 pub use supervisor::Supervisor;
+#[cfg(feature = "opendal")]
+pub use tierlog_cold::opendal;
 pub use verify::VerifyReport;
 
 /// What tests of this workspace reach for: disks that fail on order, points at which actors are

@@ -83,7 +83,7 @@ impl Server {
 impl Rig {
     pub async fn opendal_memory() -> Option<Self> {
         let operator = opendal::Operator::new(opendal::services::Memory::default()).unwrap();
-        Some(Self::of(Arc::new(OpendalStore::new(operator)), ()))
+        Some(Self::of(Arc::new(OpendalStore::new(operator).unwrap()), ()))
     }
 
     /// Its conditional create is a check and then a rename: of several at once more than one may win.
