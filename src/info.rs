@@ -34,7 +34,7 @@ pub struct SegmentInfo {
     pub segment: SegmentNo,
     /// `open`, `closed` (ended without a footer) or `sealed`.
     pub state: &'static str,
-    /// Where it is read from: 0 for the segment file, 1 for its compressed file.
+    /// Where it is read from: 0 for the segment file, 1 for its compressed file, 2 for its object.
     pub tier: u8,
     /// The offset of its first record.
     pub base: Offset,
@@ -57,6 +57,8 @@ pub struct SegmentInfo {
     pub path: PathBuf,
     /// Its object in Tier 2, below the prefix of the log, if there is one.
     pub object_key: Option<String>,
+    /// Bytes of that object.
+    pub object_len: Option<u64>,
 }
 
 pub(crate) fn segment(layout: &Layout, stream: StreamId, segment: &Segment) -> SegmentInfo {
@@ -92,6 +94,7 @@ pub(crate) fn segment(layout: &Layout, stream: StreamId, segment: &Segment) -> S
             false => layout.warm(stream, segment.no),
         },
         object_key: segment.object(stream).map(|(key, _)| key.to_string()),
+        object_len: segment.copies.cold.map(|spot| spot.len),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where Tier 2 is.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, path::Path, str::FromStr};
 
 use tierlog_cold::place::Place;
 
@@ -11,6 +11,16 @@ use tierlog_cold::place::Place;
 pub struct ColdUri(Place);
 
 impl ColdUri {
+    /// A folder of this machine, by an absolute path without `.` and `..`, in UTF-8. It need not be there
+    /// yet.
+    ///
+    /// # Errors
+    /// What is wrong with the path, in a sentence.
+    pub fn folder(path: impl AsRef<Path>) -> Result<Self, String> {
+        let place = Place::folder(path.as_ref());
+        place.map(Self).map_err(|error| error.to_string())
+    }
+
     /// What it means.
     pub(crate) fn place(&self) -> &Place {
         &self.0

@@ -38,6 +38,29 @@ fn a_place_is_read_and_shown() {
 }
 
 #[test]
+fn what_is_shown_of_a_place_names_it_again() {
+    for path in [
+        "/a b",
+        "/100%",
+        "/why?",
+        "/a%20b",
+        "/tail ",
+        "/line\nfeed",
+        "/ü\u{85}",
+    ] {
+        let place = Place::folder(Path::new(path)).unwrap();
+        assert_eq!(place.path, path);
+        let shown = place.to_string();
+        assert_eq!(shown.lines().count(), 1, "{shown}");
+        // Settings take off what surrounds a value.
+        assert_eq!(Place::parse(shown.trim()).unwrap(), place, "{shown}");
+    }
+    for path in ["relative", "/a/../b", "/"] {
+        assert!(Place::folder(Path::new(path)).is_err(), "{path}");
+    }
+}
+
+#[test]
 fn what_is_no_place_is_refused_with_what_to_do() {
     for (line, says) in [
         ("", "fs:///folder"),

@@ -76,6 +76,10 @@ pub(crate) enum Command {
     Demo {
         /// The file; a shipped one when there is none
         file: Option<PathBuf>,
+        /// Tier 2, such as `s3://bucket/prefix` with nothing below it yet; what is put there stays [default:
+        /// a folder next to the log]
+        #[arg(long, value_name = "URI")]
+        cold: Option<String>,
     },
     /// Append a record for each line of a file or of stdin
     Append(Append),
