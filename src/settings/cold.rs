@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path, str::FromStr};
 
-use tierlog_cold::place::Place;
+use tierlog_cold::place::{Place, Scheme};
 
 /// Where Tier 2 is, as a URI: `fs:///path`, `memory://`, `s3://bucket/prefix?endpoint=…&region=…`,
 /// `gcs://bucket/prefix`, `azblob://container/prefix`. What it needs to get in comes from the usual
@@ -19,6 +19,12 @@ impl ColdUri {
     pub fn folder(path: impl AsRef<Path>) -> Result<Self, String> {
         let place = Place::folder(path.as_ref());
         place.map(Self).map_err(|error| error.to_string())
+    }
+
+    /// Whether what is put there outlives the process: all but `memory://`. Where it does not, nothing is
+    /// ever archived.
+    pub fn outlives_process(&self) -> bool {
+        self.0.scheme() != Scheme::Memory
     }
 
     /// What it means.

@@ -16,6 +16,7 @@ mod names;
 mod operate;
 mod processes;
 mod read;
+mod tier_2;
 mod unreadable;
 mod usage;
 mod words;

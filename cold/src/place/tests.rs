@@ -127,6 +127,17 @@ fn no_credential_is_shown_wherever_it_stands() {
     }
 }
 
+#[cfg(feature = "azblob")]
+#[test]
+fn a_place_that_lacks_an_option_is_refused_by_its_name() {
+    let secret = "account_key=canary%2FSecret%2B1%3D";
+    let place = Place::parse(&format!("azblob://c/p?account_name=n&{secret}")).unwrap();
+    let opened = services::open(&place);
+    let error = opened.expect_err("it has no endpoint").to_string();
+    assert!(error.contains("endpoint is empty"), "{error}");
+    assert!(!error.contains("anary"), "{error}");
+}
+
 #[test]
 fn what_this_build_has_not_is_said() {
     for scheme in Scheme::ALL {

@@ -1,7 +1,7 @@
 //! Object stores by way of opendal, without its retries: a lost response and the answer to its retry
 //! look like somebody else's create.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{fmt, io, ops::Range, sync::Arc};
 
 use ::opendal::{Buffer, Error, ErrorKind, Operator, Writer};
 use bytes::Bytes;
@@ -222,19 +222,35 @@ impl OpendalStore {
     }
 
     fn as_kind(&self, kind: StoreErrorKind, op: &str, key: &str, error: &Error) -> StoreError {
-        // Its message alone: what stands around it has the address, which may be signed.
-        let mut message: String = error.message().to_owned();
-        for secret in &self.secrets {
-            message = message.replace(secret, "…");
-        }
-        let message: String = message
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .take(MESSAGE)
-            .collect();
+        let message = told_by(error, &self.secrets);
         let (place, told) = (&self.place, error.kind());
         StoreError::new(kind, format!("{op} of {key}: {place}: {told}: {message}"))
     }
+}
+
+/// What an error says, without secrets: its message alone, and what the system said. All else that
+/// stands around it may have the address, which may be signed.
+pub(crate) fn told_by(error: &Error, secrets: &[String]) -> String {
+    let mut message: String = error.message().to_owned();
+    for secret in secrets {
+        message = message.replace(secret, "…");
+    }
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    let message = message.trim_end_matches('.');
+    let mut message: String = message.chars().map(clean).take(MESSAGE).collect();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        // What went wrong with a connection, such as that nobody listens there.
+        if let Some(code) = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::raw_os_error)
+        {
+            message += &format!(": {}", io::Error::from_raw_os_error(code));
+            break;
+        }
+        cause = error.source();
+    }
+    message
 }
 
 /// Why an operator can't be a store. That it declares to be able to do something says little; that it

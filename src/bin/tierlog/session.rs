@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tierlog::{
-    ColdUri, Kind, ReadOnly, RecoveryReport, Settings, SettingsError, Supervisor, is_plain,
+    ColdUri, Error, Kind, ReadOnly, RecoveryReport, Settings, SettingsError, Supervisor, is_plain,
 };
 
 use crate::args::{Command, GlobalArgs, Manifest, Retain};
@@ -90,11 +90,30 @@ impl Session {
         note(self.json, text);
     }
 
-    /// Opens the log for writing.
+    /// Opens the log for writing. Ctrl-C ends it, also while it waits for Tier 2: what it has begun by then
+    /// is what a crash would leave.
     pub(crate) async fn open(&self) -> Result<Supervisor, Ending> {
-        let supervisor = Supervisor::open(self.settings.clone()).await?;
+        self.interrupt.cut(self.open_to_the_end()).await
+    }
+
+    /// [`open`](Self::open), whatever happens meanwhile: for who removes the directory afterwards, and must
+    /// not do so while it is still being made.
+    pub(crate) async fn open_to_the_end(&self) -> Result<Supervisor, Ending> {
+        let opened = Supervisor::open(self.settings.clone()).await;
+        let supervisor = opened.map_err(|error| self.about_tier_2(error))?;
         self.tell_recovery(&supervisor.recovery(), Tells::Everything);
         Ok(supervisor)
+    }
+
+    /// An error of a call that Tier 2 had to answer: for a new log it is more likely a slip than weather.
+    pub(crate) fn about_tier_2(&self, error: Error) -> Ending {
+        match (&error, &self.settings.cold) {
+            (Error::Unavailable { .. }, Some(_)) => Ending::advised(
+                &error,
+                "check what `cold` says and who may read and write there, or try again",
+            ),
+            _ => error.into(),
+        }
     }
 
     /// Opens for writing a log that has this stream. It is looked up without touching anything

@@ -3,7 +3,7 @@
 mod flight;
 
 use serde_json::json;
-use tierlog::{FlushPolicy, Level, Offset, Stream};
+use tierlog::{ColdUri, FlushPolicy, Level, Offset, Stream};
 
 use crate::args::{AckLevel, Append, Delimiter};
 use crate::exit::{Ending, say};
@@ -17,13 +17,10 @@ pub(crate) async fn run(mut session: Session, args: Append) -> Result<(), Ending
     let level = match args.ack {
         AckLevel::Written => Level::Written,
         AckLevel::Durable => Level::Durable,
-        AckLevel::Archived if session.settings.cold.is_none() => {
-            return Err(Ending::usage(
-                "--ack archived needs Tier 2, and `cold` is not set",
-                "set it, or use --ack durable",
-            ));
+        AckLevel::Archived => {
+            check_archives(session.settings.cold.as_ref())?;
+            Level::Archived
         }
-        AckLevel::Archived => Level::Archived,
     };
     // Both before the log is opened, so that a mistake makes no log.
     session.check_new_name(&args.stream).await?;
@@ -75,6 +72,19 @@ pub(crate) async fn run(mut session: Session, args: Append) -> Result<(), Ending
         Err(_) => {}
     }
     ended.and(closed)
+}
+
+/// Refuses to wait for what never comes, before anything is appended.
+fn check_archives(cold: Option<&ColdUri>) -> Result<(), Ending> {
+    let what = match cold {
+        None => "--ack archived needs Tier 2, and `cold` is not set",
+        Some(uri) if !uri.outlives_process() => {
+            "--ack archived needs a Tier 2 that keeps what it gets, and memory:// is gone with the process"
+        }
+        Some(_) => return Ok(()),
+    };
+    let advice = "set `cold` to a folder or a bucket, or use --ack durable";
+    Err(Ending::usage(what, advice))
 }
 
 /// What has been acked, and the printing of it.

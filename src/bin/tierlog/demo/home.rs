@@ -12,8 +12,6 @@ use tierlog::ColdUri;
 use crate::exit::Ending;
 
 const NEW_ONE: &str = "give the demo a new directory, or none";
-/// What nobody wants to be put in the place of.
-const MEMORY: &str = "memory://";
 
 /// Tier 2 of a demo.
 #[derive(Debug, Clone)]
@@ -54,7 +52,7 @@ impl Home {
         let bucket = match cold {
             None => None,
             Some(None) => Some(Bucket::Nowhere),
-            Some(Some(uri)) if uri.to_string() == MEMORY => {
+            Some(Some(uri)) if !uri.outlives_process() => {
                 let what = "memory:// keeps nothing, so that a demo could show nothing there";
                 return Err(Ending::usage(what, "name a folder or a bucket, or nothing"));
             }

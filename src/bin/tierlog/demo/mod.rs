@@ -42,7 +42,7 @@ pub(crate) async fn run(mut session: Session, file: Option<PathBuf>) -> Result<(
     settings.validate()?;
     let interrupt = session.interrupt.clone();
 
-    let supervisor = session.open().await?;
+    let supervisor = session.open_to_the_end().await?;
     let taken = interrupt.cut(take_in(&supervisor, &session, &source)).await;
     let closed = session.close(supervisor).await;
     let taken = taken?;
@@ -52,7 +52,7 @@ pub(crate) async fn run(mut session: Session, file: Option<PathBuf>) -> Result<(
         tiers::spread(&mut session.settings, &taken.segments);
     }
     let began = Instant::now();
-    let supervisor = session.open().await?;
+    let supervisor = session.open_to_the_end().await?;
     let reopened = began.elapsed();
     let checked = interrupt.cut(check(&supervisor, &session, &source)).await;
     let recovery = supervisor.recovery();
