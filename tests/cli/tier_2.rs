@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::process::Command;
 
-use crate::harness::{Place, Run, Running, run};
+use crate::harness::{Place, Run, Running, numbered, run};
 
 /// A folder of a place, as the setting that names it.
 fn cold(place: &Place, name: &str) -> String {
@@ -50,6 +50,30 @@ fn archived_acks_that_would_never_come_are_refused_before_anything_is_appended()
     append(&["--set", "cold=memory://"]).expect_line(2, &["gone with the process"]);
     append(&[]).expect_line(2, &["`cold` is not set"]);
     assert_eq!(place.read("s"), b"here\n");
+}
+
+/// Once, each window of 4,096 records waited for `archive_after`.
+#[test]
+fn archived_acks_do_not_wait_for_segments_that_nothing_more_comes_to() {
+    let place = Place::new();
+    let cold = cold(&place, "bucket");
+    let append = |more: &[&str], input: &str| {
+        let args = ["append", "s", "--ack", "archived", "--print-acks"];
+        let hour = ["--set", "archive_after=1h", "--set", &cold];
+        let run = place.feed([&args[..], &hour, more].concat(), input);
+        run.expect_code(0).text().lines().count()
+    };
+    assert_eq!(append(&[], "one\n"), 1, "at the end of the input");
+    assert_eq!(
+        append(&["--window", "100"], &numbered(1000)),
+        1000,
+        "at the end of a window"
+    );
+    let segments = place.json(["segments", "s"]).len();
+    assert!(
+        (3..=30).contains(&segments),
+        "{segments} segments for eleven windows"
+    );
 }
 
 #[test]

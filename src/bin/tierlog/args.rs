@@ -181,10 +181,9 @@ pub(crate) struct Append {
     /// How safe a record must be to count as appended
     #[arg(long, value_enum, default_value_t = AckLevel::Durable)]
     pub(crate) ack: AckLevel,
-    /// Records that may be on their way at a time
-    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = window,
-          allow_negative_numbers = true)]
-    pub(crate) window: usize,
+    /// Records that may be on their way at a time [default: 4096; with `--ack archived` 65536]
+    #[arg(long, value_name = "N", value_parser = window, allow_negative_numbers = true)]
+    pub(crate) window: Option<usize>,
     /// Print each record's offset on a line of its own as soon as it is acked
     #[arg(long)]
     pub(crate) print_acks: bool,
@@ -206,7 +205,7 @@ pub(crate) enum AckLevel {
     Written,
     /// Synced: outlives a power cut
     Durable,
-    /// In Tier 2, which this version does not have
+    /// In an object in Tier 2: outlives the machine
     Archived,
 }
 

@@ -3,7 +3,7 @@
 mod flight;
 
 use serde_json::json;
-use tierlog::{ColdUri, FlushPolicy, Level, Offset, Stream};
+use tierlog::{ColdUri, Error, FlushPolicy, Level, Offset, Stream};
 
 use crate::args::{AckLevel, Append, Delimiter};
 use crate::exit::{Ending, say};
@@ -40,7 +40,8 @@ pub(crate) async fn run(mut session: Session, args: Append) -> Result<(), Ending
         Delimiter::Len32 => Input::spawn(source, Len32::new(limit)),
     };
     let mut run = Run {
-        flight: Flight::new(stream.clone(), level, args.window),
+        flight: Flight::new(stream.clone(), level, args.window.unwrap_or(window(level))),
+        level,
         patience: Patience::new(session.json),
         acks: Acks::new(args.print_acks, session.json),
         manual: session.settings.flush == FlushPolicy::Manual,
@@ -119,8 +120,18 @@ impl Acks {
     }
 }
 
+/// How many records are on their way at a time, unless somebody says how many. Before a full window is
+/// archived its segment is ended, which should hold more than a few.
+const fn window(level: Level) -> usize {
+    match level {
+        Level::Archived => 64 * 1024,
+        _ => 4096,
+    }
+}
+
 struct Run<'a> {
     session: &'a mut Session,
+    level: Level,
     stream: Stream,
     flight: Flight,
     patience: Patience,
@@ -181,9 +192,10 @@ impl Run<'_> {
         match self.flight.send()? {
             Step::Sent => Ok(()),
             Step::WindowFull => {
-                // Under `manual` nothing becomes durable until somebody asks.
-                if self.manual {
-                    self.flush().await?;
+                // Under `manual` nothing becomes durable until somebody asks, and nothing is archived
+                // before its segment ends.
+                if self.manual || self.level == Level::Archived {
+                    self.hurry().await?;
                 }
                 self.session.out.flush()?;
                 let interrupt = self.session.interrupt.clone();
@@ -193,12 +205,12 @@ impl Run<'_> {
                     () = self.flight.landed() => Ok(()),
                     // `every 1h` means that nobody should sync before; but nothing more can be
                     // taken in before either, and the input would stand still for an hour.
-                    () = tokio::time::sleep(PATIENCE) => self.flush().await,
+                    () = tokio::time::sleep(PATIENCE) => self.hurry().await,
                 }
             }
             Step::NoRoom(kind, bytes) => {
                 if self.manual {
-                    self.flush().await?;
+                    self.hurry().await?;
                 }
                 self.session.out.flush()?;
                 let interrupt = self.session.interrupt.clone();
@@ -214,11 +226,17 @@ impl Run<'_> {
         }
     }
 
-    async fn flush(&mut self) -> Result<(), Ending> {
+    /// Brings about what the acks wait for: a sync, or the end of the segment.
+    async fn hurry(&mut self) -> Result<(), Ending> {
         let interrupt = self.session.interrupt.clone();
-        interrupt
-            .cut(async { Ok(self.stream.flush().await.map(drop)?) })
-            .await
+        interrupt.cut(async { Ok(self.bring_about().await?) }).await
+    }
+
+    async fn bring_about(&self) -> Result<(), Error> {
+        match self.level {
+            Level::Archived => self.stream.seal().await.map(drop),
+            _ => self.stream.flush().await.map(drop),
+        }
     }
 
     /// Notes every ack that has come, in order.
@@ -243,7 +261,7 @@ impl Run<'_> {
             } else if self.flight.is_empty() {
                 return Ok(());
             } else {
-                self.flush().await?;
+                self.hurry().await?;
                 let interrupt = self.session.interrupt.clone();
                 tokio::select! {
                     biased;
@@ -275,7 +293,7 @@ impl Run<'_> {
                 if self.flight.is_empty() && !self.flight.has_waiting() {
                     return;
                 }
-                if self.stream.flush().await.is_err() {
+                if self.bring_about().await.is_err() {
                     return;
                 }
                 self.flight.landed().await;
