@@ -14,7 +14,10 @@ use tierlog_actors::{
 use tierlog_cold::{place, store::Store};
 use tierlog_storage::disk::RealDisk;
 
-use crate::settings::{FlushPolicy, ReadMode, Settings};
+use crate::{
+    parts::Parts,
+    settings::{FlushPolicy, ReadMode, Settings},
+};
 
 /// How long a record may wait under `flush = "bytes N"` when too few bytes follow it.
 const BYTES_IDLE: Duration = Duration::from_millis(100);
@@ -74,23 +77,31 @@ pub(crate) fn options(settings: &Settings) -> Result<Options, Error> {
     })
 }
 
-/// The real disk, clock and threads.
-pub(crate) fn real(settings: &Settings, options: &Options) -> Result<Injected, Error> {
+/// The real disk, clock and threads, and what the app brings.
+pub(crate) fn real(
+    settings: &Settings,
+    options: &Options,
+    parts: Parts,
+) -> Result<Injected, Error> {
     let executor = threads(options)?;
     Ok(Injected {
         disk: Arc::new(RealDisk),
         clock: Arc::new(SystemClock),
-        store: store(settings, &executor)?,
+        store: store(settings, &executor, parts)?,
         executor,
         faults: Faults::default(),
     })
 }
 
-/// Tier 2, if the settings name one. Nothing is asked of it yet.
+/// Tier 2, if the app brings one or the settings name one. Nothing is asked of it yet.
 pub(crate) fn store(
     settings: &Settings,
     executor: &Arc<ThreadPool>,
+    parts: Parts,
 ) -> Result<Option<Arc<dyn Store>>, Error> {
+    if let Some(store) = parts.store(settings)? {
+        return Ok(Some(store));
+    }
     let Some(cold) = &settings.cold else {
         return Ok(None);
     };

@@ -57,6 +57,8 @@ pub struct SegmentInfo {
     pub path: PathBuf,
     /// Its object in Tier 2, below the prefix of the log, if there is one.
     pub object_key: Option<String>,
+    /// Bytes of that object.
+    pub object_len: Option<u64>,
 }
 
 pub(crate) fn segment(layout: &Layout, stream: StreamId, segment: &Segment) -> SegmentInfo {
@@ -92,6 +94,7 @@ pub(crate) fn segment(layout: &Layout, stream: StreamId, segment: &Segment) -> S
             false => layout.warm(stream, segment.no),
         },
         object_key: segment.object(stream).map(|(key, _)| key.to_string()),
+        object_len: segment.copies.cold.map(|spot| spot.len),
     }
 }
 

@@ -32,6 +32,8 @@
 //!   [`Appender`] is the fastest.
 //! - [`Stream::reader`] reads, from wherever [`From`] says; [`Reader`] is a [`futures::Stream`].
 //! - [`ReadOnly`] looks at a log that another process owns, or nobody.
+//! - [`Supervisor::restore`] makes a log of what its Tier 2 holds; [`Parts`] is for an app that brings its
+//!   own store.
 //! - [`Settings`] are plain data, [`Error`] says what to do by its [`kind`](Error::kind).
 //!
 //! # What an ack means
@@ -47,7 +49,8 @@
 //!
 //! # Features
 //! `cli`, on by default, is the binary; a library goes without by `default-features = false`.
-//! `fault-injection` is for the tests of this workspace.
+//! `s3`, `gcs` and `azblob` are object stores for [`Settings::cold`]; `opendal` alone is for an operator
+//! that the app brings, see [`Parts`]. `fault-injection` is for the tests of this workspace.
 //!
 //! What survives what stands in `docs/durability.md`; which call can be refused with which [`Kind`],
 //! what wakes it, and what cancelling each future means, in `docs/protocol.md`.
@@ -56,6 +59,7 @@ mod appender;
 mod handles;
 mod info;
 mod log;
+mod parts;
 mod read_only;
 mod reader;
 mod retention;
@@ -92,12 +96,15 @@ pub use tierlog_storage::{
 pub use appender::Appender;
 pub use info::{SegmentInfo, StreamInfo};
 pub use log::Log;
+pub use parts::Parts;
 pub use read_only::{ReadOnly, ReadStream};
 pub use reader::ReaderBuilder;
 pub use retention::{Keep, Retention};
 pub use settings::{ColdUri, FlushPolicy, ReadMode, SettingKey, Settings, SettingsError, Size};
 pub use stream::{Stream, TryAppend, TryAppendBatch};
 pub use supervisor::Supervisor;
+#[cfg(feature = "opendal")]
+pub use tierlog_cold::opendal;
 pub use verify::VerifyReport;
 
 /// What tests of this workspace reach for: disks that fail on order, points at which actors are

@@ -25,6 +25,7 @@ use crate::{
     handles,
     info::{self, SegmentInfo, StreamInfo},
     log::check_name,
+    parts::Parts,
     reader::ReaderBuilder,
     settings::Settings,
     verify::{self, VerifyReport},
@@ -81,9 +82,18 @@ impl ReadOnly {
     /// # Errors
     /// As [`attach`](Self::attach).
     pub async fn attach_with(settings: Settings) -> Result<Self, Error> {
+        Self::attach_with_parts(settings, Parts::new()).await
+    }
+
+    /// [`attach_with`](Self::attach_with) what the app brings along. A store is read, and neither claimed
+    /// nor written.
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach); `Settings` also when the parts can't work, or contradict the settings.
+    pub async fn attach_with_parts(settings: Settings, parts: Parts) -> Result<Self, Error> {
         let options = handles::options(&settings)?;
         let executor = handles::threads_for_reading(&options)?;
-        let store = handles::store(&settings, &executor)?;
+        let store = handles::store(&settings, &executor, parts)?;
         Self::attach_on(&options, Arc::new(RealDisk), executor, store).await
     }
 

@@ -11,7 +11,7 @@ use tierlog_actors::{
 };
 use tierlog_storage::recovery::RecoveryReport;
 
-use crate::{handles, log::Log, settings::Settings};
+use crate::{handles, log::Log, parts::Parts, settings::Settings};
 
 /// An open log. It is not cloned: whoever has it decides when the log ends.
 ///
@@ -38,8 +38,19 @@ impl Supervisor {
     /// # Panics
     /// Outside a Tokio runtime.
     pub async fn open(settings: Settings) -> Result<Self, Error> {
+        Self::open_with_parts(settings, Parts::new()).await
+    }
+
+    /// [`open`](Self::open) with what the app brings along.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); `Settings` also when the parts can't work, or contradict the settings.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub async fn open_with_parts(settings: Settings, parts: Parts) -> Result<Self, Error> {
         let options = handles::options(&settings)?;
-        let injected = handles::real(&settings, &options)?;
+        let injected = handles::real(&settings, &options, parts)?;
         let handle = start(options, injected).await?;
         Ok(Self {
             handle,
@@ -77,8 +88,21 @@ impl Supervisor {
         settings: Settings,
         progress: impl FnMut(u64, u64),
     ) -> Result<Restored, Error> {
+        Self::restore_with_parts(settings, Parts::new(), progress).await
+    }
+
+    /// [`restore`](Self::restore) from the store that the app brings along.
+    ///
+    /// # Errors
+    /// As [`restore`](Self::restore); `Settings` also when the parts can't work, or contradict the
+    /// settings.
+    pub async fn restore_with_parts(
+        settings: Settings,
+        parts: Parts,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<Restored, Error> {
         let options = handles::options(&settings)?;
-        let injected = handles::real(&settings, &options)?;
+        let injected = handles::real(&settings, &options, parts)?;
         restore(options, injected, progress).await
     }
 

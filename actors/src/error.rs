@@ -293,6 +293,11 @@ impl Error {
     }
 }
 
+/// Why a segment can't be read that is in Tier 2 alone, by who does not know where that is.
+#[derive(Debug, thiserror::Error)]
+#[error("the segment is in Tier 2, and `cold` is not set")]
+pub(crate) struct NoTier2;
+
 /// What to do about a failed call of the system.
 fn kind_of(source: &std::io::Error) -> ErrorKind {
     match IoCause::of(source) {
@@ -322,6 +327,9 @@ fn storage_advice(error: &StorageError) -> &'static str {
 
 fn io_advice(source: &std::io::Error) -> &'static str {
     use std::io::ErrorKind as Io;
+    if source.get_ref().is_some_and(|why| why.is::<NoTier2>()) {
+        return "set `cold` to where Tier 2 is";
+    }
     match (IoCause::of(source), source.kind()) {
         (IoCause::Surroundings, Io::PermissionDenied) => "check who may read and write there",
         (IoCause::Surroundings, Io::ReadOnlyFilesystem) => {

@@ -117,7 +117,7 @@ fn tier2(what: String) -> Error {
 
 fn unreachable_store(place: &str, error: &StoreError) -> Error {
     Error::Unavailable {
-        why: format!("{place}: {error}").into(),
+        why: cold::unreachable(place, &error.to_string()).into(),
     }
 }
 

@@ -17,3 +17,6 @@ pub mod sequence;
 pub mod store;
 #[cfg(feature = "fault-injection")]
 pub mod unruly;
+
+#[cfg(feature = "opendal")]
+pub use opendal;

@@ -132,7 +132,15 @@ fn manifest(s: &Settings) -> Result<(), SettingsError> {
 
 fn cold(s: &Settings) -> Result<(), SettingsError> {
     within("upload_workers", s.upload_workers, 1, 64)?;
-    if s.cold.is_some() && s.warm_budget == Some(Size::new(0)) {
+    match s.cold {
+        Some(_) => fits_tier_2(s),
+        None => Ok(()),
+    }
+}
+
+/// What a log with a Tier 2 needs besides, wherever that comes from.
+pub(crate) fn fits_tier_2(s: &Settings) -> Result<(), SettingsError> {
+    if s.warm_budget == Some(Size::new(0)) {
         let what =
             "what goes to Tier 2 is compressed first; set `warm_budget` to a few segments".into();
         return Err(wrong("warm_budget", Size::new(0), what));

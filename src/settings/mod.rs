@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "opendal")]
+pub(crate) use bounds::fits_tier_2;
 pub use cold::ColdUri;
 pub use error::SettingsError;
 pub use keys::SettingKey;

@@ -24,10 +24,12 @@ fn the_demo_needs_nothing_and_leaves_nothing() {
     let run = run(command, b"").expect_code(0);
     for row in [
         "SEGMENT",
+        "READ FROM THERE",
         "records",
         "bytes",
         "segments",
         "append",
+        "upload",
         "read",
         "fsyncs",
         "group size",
@@ -97,9 +99,114 @@ fn a_log_opens_again_the_moment_its_shutdown_has_returned() {
     let place = Place::new();
     for _ in 0..60 {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tierlog"));
-        command.arg("demo").env("TMPDIR", place.path(""));
+        let args = ["demo", "--set", "cold=none"];
+        command.args(args).env("TMPDIR", place.path(""));
         run(command, b"").expect_code(0);
     }
+}
+
+fn reads_the_shipped_file(place: &Place, cold: &str) {
+    let shipped: &[u8] = include_bytes!("../../assets/demo.log");
+    let args = ["read", "demo", "--set", &format!("cold={cold}")];
+    let read = place.run(args).expect_code(0).out;
+    // `read` ends each record with a newline, also the pieces of a long line.
+    let letters = |text: &[u8]| -> Vec<u8> {
+        let letters = text.iter().filter(|byte| **byte != b'\n');
+        letters.copied().collect()
+    };
+    assert!(letters(&read) == letters(shipped), "what was archived");
+}
+
+/// What the demo says of each tier, from a report in JSON.
+fn tiers(report: &serde_json::Value) -> Vec<(u64, u64, u64)> {
+    let tiers = report["tiers"].as_array().expect("the tiers").iter();
+    let number = |tier: &serde_json::Value, key: &str| tier[key].as_u64().expect("a number");
+    let of = |tier| {
+        let names = ["segments", "records", "stored_bytes"];
+        let [segments, records, stored] = names.map(|name| number(tier, name));
+        (segments, records, stored)
+    };
+    tiers.map(of).collect()
+}
+
+#[test]
+fn a_demo_reads_the_file_back_from_all_three_tiers_whatever_it_compresses_to() {
+    let place = Place::new();
+    let noise: Vec<u8> = (0..3_000_000u64)
+        .map(|n| (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 29) as u8)
+        .collect();
+    let log = include_bytes!("../../assets/demo.log").to_vec();
+    for (name, content) in [
+        ("log", log),
+        ("noise", noise),
+        ("zeros", vec![0; 3_000_000]),
+    ] {
+        let file = place.file("input", &content);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tierlog"));
+        let args = ["demo", file.to_str().unwrap(), "--json"];
+        command.args(args).env("TMPDIR", place.path(""));
+        let report = run(command, b"").expect_code(0).json().remove(0);
+        assert_eq!(report["identical"], true, "{name}: {report}");
+        let tiers = tiers(&report);
+        for (segments, records, stored) in &tiers {
+            assert!(
+                *segments > 0 && *records > 0 && *stored > 0,
+                "{name}: {tiers:?}"
+            );
+        }
+        let records: u64 = tiers.iter().map(|(_, records, _)| records).sum();
+        assert_eq!(report["records"], records, "{name}");
+        let segments: u64 = tiers.iter().map(|(segments, ..)| segments).sum();
+        assert_eq!(report["upload"]["objects"], segments, "{name}");
+    }
+}
+
+#[test]
+fn a_demo_takes_the_tier_2_of_the_command_line_and_no_other() {
+    let place = Place::new();
+    let (mine, somebody_elses) = (place.path("mine"), place.path("else"));
+    let uri = format!("fs://{}", mine.display());
+    let demo = |args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tierlog"));
+        command.arg("demo").args(args).env("TMPDIR", place.path(""));
+        let cold = format!("fs://{}", somebody_elses.display());
+        command.env("TIERLOG_COLD", cold);
+        run(command, b"")
+    };
+    demo(&[]).expect_code(0);
+    assert!(!somebody_elses.exists(), "the bucket of some other log");
+    let first = demo(&["--cold", &uri]).expect_code(0);
+    assert!(first.text().contains(&uri), "{}", first.text());
+    assert!(!somebody_elses.exists());
+    // The log is gone, and what it had archived is not.
+    place.run(["restore", "--from", &uri]).expect_code(0);
+    reads_the_shipped_file(&place, &uri);
+    // A second log has no business there.
+    demo(&["--cold", &uri]).expect_line(1, &["belongs to log", "check what `cold` says"]);
+    demo(&["--cold", "memory://"]).expect_line(2, &["keeps nothing"]);
+    demo(&["--cold", "ftp://x"]).expect_line(2, &["--cold", "there are fs"]);
+    let report = demo(&["--set", "cold=none", "--json"])
+        .expect_code(0)
+        .json();
+    assert_eq!(tiers(&report[0])[2], (0, 0, 0), "without Tier 2");
+}
+
+#[test]
+fn what_a_demo_kept_is_read_with_the_tier_2_that_it_names() {
+    let place = Place::new();
+    let demo = place
+        .run(["demo", "--json"])
+        .expect_code(0)
+        .json()
+        .remove(0);
+    let cold = demo["cold"].as_str().expect("a folder next to the log");
+    assert!(cold.ends_with("log.cold"), "{cold}");
+    reads_the_shipped_file(&place, cold);
+    std::fs::remove_dir_all(place.log()).unwrap();
+    place
+        .run(["demo"])
+        .expect_line(1, &["log.cold is not empty"]);
+    assert!(!place.log().exists());
 }
 
 #[test]

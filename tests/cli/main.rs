@@ -17,6 +17,7 @@ mod operate;
 mod processes;
 mod read;
 mod sweep;
+mod tier_2;
 mod unreadable;
 mod usage;
 mod words;

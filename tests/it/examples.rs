@@ -56,3 +56,24 @@ fn crash_recovery_kills_and_reads_back() {
     ];
     run("crash_recovery", &says);
 }
+
+#[test]
+fn tiered_reads_through_all_three_tiers() {
+    let says = [
+        "record 2000 is archived",
+        "compressed files hold",
+        "one reader read all 2001 from three tiers",
+    ];
+    run("tiered", &says);
+}
+
+#[test]
+fn restore_goes_on_from_the_bucket_and_the_old_directory_is_refused() {
+    let says = [
+        "restored 101 records",
+        "the next record has offset 101",
+        "the old directory is refused",
+        "it can be read: 102 records",
+    ];
+    run("restore", &says);
+}

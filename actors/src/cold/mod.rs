@@ -23,6 +23,14 @@ pub fn client(store: Arc<dyn Store>) -> Client {
     Client::new(store, Policy::default(), Arc::new(ColdMeters::new()))
 }
 
+/// Why Tier 2 can't be reached: each failed call names the place, which is long and said once here.
+pub fn unreachable(place: &str, why: &str) -> String {
+    format!(
+        "Tier 2 at {place}: {}",
+        why.replace(&format!("{place}: "), "")
+    )
+}
+
 /// The threads on which a folder that is a store is touched.
 #[derive(Debug)]
 pub struct StoreThreads(pub Arc<dyn Executor>);

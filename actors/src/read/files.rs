@@ -13,7 +13,7 @@ use tierlog_storage::{
     warm::{WARM_VERSION, WarmFault, WarmIdentity, WarmView, as_segment},
 };
 
-use crate::{cold::Remote, stream::segments::Segment};
+use crate::{cold::Remote, error::NoTier2, stream::segments::Segment};
 
 type Result<T, E = StorageError> = std::result::Result<T, E>;
 
@@ -157,11 +157,11 @@ impl Files {
     pub fn cold(&self, at: &Whence<'_>, segment: &Segment) -> Result<Arc<OpenFile>> {
         let (Some((key, spot)), Some(remote)) = (segment.object(at.stream), at.remote) else {
             let path = at.layout.warm(at.stream, segment.no);
-            let what = match segment.copies.cold {
-                Some(_) => "the segment is in Tier 2, and `cold` is not set",
-                None => "there is no copy of the segment in Tier 2",
+            let why: Box<dyn std::error::Error + Send + Sync> = match segment.copies.cold {
+                Some(_) => Box::new(NoTier2),
+                None => "there is no copy of the segment in Tier 2".into(),
             };
-            let gone = std::io::Error::new(std::io::ErrorKind::Unsupported, what);
+            let gone = std::io::Error::new(std::io::ErrorKind::Unsupported, why);
             return Err(StorageError::io("open", path, gone));
         };
         self.keep(at.stream, segment, Tier::Cold, || {

@@ -12,7 +12,7 @@ use super::{
     shared::LogShared,
 };
 use crate::{
-    cold::LinkState,
+    cold::{self, LinkState},
     context::LogContext,
     error::Error,
     exec::{Running, Work, run},
@@ -77,7 +77,7 @@ async fn wait_for_tier_2(log: &LogContext, was_claimed: bool) -> Result<(), Erro
         Err(_) => {
             let place = cold.client.place();
             let why = match cold.state() {
-                LinkState::Claiming(Some(why)) => format!("Tier 2 at {place}: {why}"),
+                LinkState::Claiming(Some(why)) => cold::unreachable(place, &why),
                 _ => format!("Tier 2 at {place} does not answer"),
             };
             Err(Error::Unavailable { why: why.into() })

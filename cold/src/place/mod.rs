@@ -11,7 +11,13 @@
 //! Credentials come from the usual environment variables of a service. They may stand in the line as
 //! well, and are never shown again.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
 
 use tierlog_storage::disk::Disk;
 
@@ -114,6 +120,14 @@ impl Place {
         parse::place(line)
     }
 
+    /// A local folder, which must have an absolute path without `.` and `..`, in UTF-8.
+    pub fn folder(path: &Path) -> Result<Self, PlaceError> {
+        let path = path
+            .to_str()
+            .ok_or_else(|| PlaceError("fs:// takes no path that is not UTF-8".into()))?;
+        Self::parse(&format!("fs://{}", parse::encoded_path(path)))
+    }
+
     /// Which kind of store it is.
     pub fn scheme(&self) -> Scheme {
         self.scheme
@@ -134,7 +148,7 @@ impl fmt::Display for Place {
         if !self.bucket.is_empty() && !self.path.is_empty() {
             f.write_str("/")?;
         }
-        f.write_str(&self.path)?;
+        f.write_str(&parse::encoded_path(&self.path))?;
         for (at, (name, value)) in self.options.iter().enumerate() {
             let mark = if at == 0 { '?' } else { '&' };
             write!(f, "{mark}{name}={}", parse::encoded(value))?;

@@ -139,7 +139,29 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// The other way, of what would not be read back.
+/// The other way, of what would not be read back in a path, and of what is no part of a line.
+pub(super) fn encoded_path(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for c in path.chars() {
+        match c {
+            '%' | '?' => out += &format!("%{:02X}", u32::from(c)),
+            c if c.is_control() => {
+                let mut bytes = [0; 4];
+                for byte in c.encode_utf8(&mut bytes).bytes() {
+                    out += &format!("%{byte:02X}");
+                }
+            }
+            c => out.push(c),
+        }
+    }
+    // What surrounds a line is not taken for a part of it.
+    let kept = out.trim_end().len();
+    let tail: String = out[kept..].bytes().map(|b| format!("%{b:02X}")).collect();
+    out.truncate(kept);
+    out + &tail
+}
+
+/// The other way, of what would not be read back in an option.
 pub(super) fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -5,28 +5,17 @@ use std::sync::Arc;
 use opendal::{Operator, services};
 
 use super::{Place, Scheme};
-use crate::store::{OpendalStore, Store, StoreError, StoreErrorKind};
-
-/// Where the services look for credentials when none are given; what stands there is shown as little.
-const VARIABLES: [&str; 6] = [
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AZBLOB_ACCOUNT_KEY",
-    "AZURE_STORAGE_ACCOUNT_KEY",
-    "AZURE_STORAGE_SAS_TOKEN",
-];
+use crate::store::{OpendalStore, Store, StoreError, StoreErrorKind, told_by};
 
 pub(super) fn open(place: &Place) -> Result<Arc<dyn Store>, StoreError> {
     // Without it there is nothing that speaks HTTP; the first one to be installed stays.
     opendal::install_default();
+    let secrets: Vec<String> = place.secrets.values().cloned().collect();
     let operator = operator(place).map_err(|error| {
         // Its message may quote what was given.
-        let what = format!("{place} can't be opened: {}", error.kind());
+        let what = format!("{place} can't be opened: {}", told_by(&error, &secrets));
         StoreError::new(StoreErrorKind::Unsupported, what)
     })?;
-    let mut secrets: Vec<String> = place.secrets.values().cloned().collect();
-    secrets.extend(VARIABLES.iter().filter_map(|name| std::env::var(name).ok()));
     Ok(Arc::new(OpendalStore::with_secrets(
         operator,
         place.to_string(),

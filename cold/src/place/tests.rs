@@ -38,6 +38,29 @@ fn a_place_is_read_and_shown() {
 }
 
 #[test]
+fn what_is_shown_of_a_place_names_it_again() {
+    for path in [
+        "/a b",
+        "/100%",
+        "/why?",
+        "/a%20b",
+        "/tail ",
+        "/line\nfeed",
+        "/ü\u{85}",
+    ] {
+        let place = Place::folder(Path::new(path)).unwrap();
+        assert_eq!(place.path, path);
+        let shown = place.to_string();
+        assert_eq!(shown.lines().count(), 1, "{shown}");
+        // Settings take off what surrounds a value.
+        assert_eq!(Place::parse(shown.trim()).unwrap(), place, "{shown}");
+    }
+    for path in ["relative", "/a/../b", "/"] {
+        assert!(Place::folder(Path::new(path)).is_err(), "{path}");
+    }
+}
+
+#[test]
 fn what_is_no_place_is_refused_with_what_to_do() {
     for (line, says) in [
         ("", "fs:///folder"),
@@ -102,6 +125,17 @@ fn no_credential_is_shown_wherever_it_stands() {
         let error = refused(line);
         assert!(!error.contains("canary"), "{line}: {error}");
     }
+}
+
+#[cfg(feature = "azblob")]
+#[test]
+fn a_place_that_lacks_an_option_is_refused_by_its_name() {
+    let secret = "account_key=canary%2FSecret%2B1%3D";
+    let place = Place::parse(&format!("azblob://c/p?account_name=n&{secret}")).unwrap();
+    let opened = services::open(&place);
+    let error = opened.expect_err("it has no endpoint").to_string();
+    assert!(error.contains("endpoint is empty"), "{error}");
+    assert!(!error.contains("anary"), "{error}");
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub use memory::MemoryStore;
 
 #[cfg(feature = "opendal")]
 pub use self::opendal::OpendalStore;
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azblob"))]
+pub(crate) use self::opendal::told_by;
 
 /// An answer of a store.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;

@@ -1,7 +1,7 @@
 //! Object stores by way of opendal, without its retries: a lost response and the answer to its retry
 //! look like somebody else's create.
 
-use std::{ops::Range, sync::Arc};
+use std::{fmt, io, ops::Range, sync::Arc};
 
 use ::opendal::{Buffer, Error, ErrorKind, Operator, Writer};
 use bytes::Bytes;
@@ -21,41 +21,63 @@ const MOST_PARTS: u64 = 9_000;
 const PAGE: usize = 1_000;
 /// How much is told of what a service says.
 const MESSAGE: usize = 300;
+/// Where services look for credentials when none are given; what stands there is never told.
+const VARIABLES: [&str; 6] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AZBLOB_ACCOUNT_KEY",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+];
+/// Services whose objects go with the process.
+const IN_MEMORY: [&str; 4] = ["memory", "moka", "mini-moka", "dashmap"];
 
 /// A store in an object store, by way of opendal.
 ///
 /// Connections that are kept belong to the runtime that made them: after it has ended, the next calls on
 /// another one may fail as `Unknown` before they get connections of their own.
-#[derive(Debug)]
 pub struct OpendalStore {
     operator: Operator,
     place: String,
-    secrets: Secrets,
+    secrets: Vec<String>,
 }
 
-struct Secrets(Vec<String>);
-
-impl std::fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("…")
+impl fmt::Debug for OpendalStore {
+    /// The place alone: what an operator shows is up to its service and to whatever layers it has.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OpendalStore").field(&self.place).finish()
     }
 }
 
 impl OpendalStore {
     /// A store of an operator that was made elsewhere. It should retry nothing, and its root is the
     /// prefix.
-    pub fn new(operator: Operator) -> Self {
+    ///
+    /// # Errors
+    /// `Unsupported` when the service can't be what is asked of a [`Store`], by its own word.
+    pub fn new(operator: Operator) -> Result<Self, StoreError> {
         let info = operator.info();
         let place = format!("{}://{}{}", info.scheme(), info.name(), info.root());
-        Self::with_secrets(operator, place, Vec::new())
+        if let Some(lack) = lack(&operator) {
+            let what = format!("{place}: {lack}");
+            return Err(StoreError::new(StoreErrorKind::Unsupported, what));
+        }
+        Ok(Self::with_secrets(operator, place, Vec::new()))
     }
 
-    /// The same, with what must not appear in what is said.
-    pub(crate) fn with_secrets(operator: Operator, place: String, secrets: Vec<String>) -> Self {
+    /// The same, with what must not appear in what is said, and unasked.
+    pub(crate) fn with_secrets(
+        operator: Operator,
+        place: String,
+        mut secrets: Vec<String>,
+    ) -> Self {
+        secrets.extend(VARIABLES.iter().filter_map(|name| std::env::var(name).ok()));
+        secrets.retain(|secret| secret.len() > 3);
         Self {
             operator,
             place,
-            secrets: Secrets(secrets.into_iter().filter(|s| s.len() > 3).collect()),
+            secrets,
         }
     }
 
@@ -200,19 +222,59 @@ impl OpendalStore {
     }
 
     fn as_kind(&self, kind: StoreErrorKind, op: &str, key: &str, error: &Error) -> StoreError {
-        // Its message alone: what stands around it has the address, which may be signed.
-        let mut message: String = error.message().to_owned();
-        for secret in &self.secrets.0 {
-            message = message.replace(secret, "…");
-        }
-        let message: String = message
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .take(MESSAGE)
-            .collect();
+        let message = told_by(error, &self.secrets);
         let (place, told) = (&self.place, error.kind());
         StoreError::new(kind, format!("{op} of {key}: {place}: {told}: {message}"))
     }
+}
+
+/// What an error says, without secrets: its message alone, and what the system said. All else that
+/// stands around it may have the address, which may be signed.
+pub(crate) fn told_by(error: &Error, secrets: &[String]) -> String {
+    let mut message: String = error.message().to_owned();
+    for secret in secrets {
+        message = message.replace(secret, "…");
+    }
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    let message = message.trim_end_matches('.');
+    let mut message: String = message.chars().map(clean).take(MESSAGE).collect();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        // What went wrong with a connection, such as that nobody listens there.
+        if let Some(code) = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::raw_os_error)
+        {
+            message += &format!(": {}", io::Error::from_raw_os_error(code));
+            break;
+        }
+        cause = error.source();
+    }
+    message
+}
+
+/// Why an operator can't be a store. That it declares to be able to do something says little; that it
+/// can't is its word.
+fn lack(operator: &Operator) -> Option<String> {
+    let info = operator.info();
+    if info.scheme() == "fs" {
+        // A power cut could take an object of which the local copy is gone already.
+        let what = "opendal syncs no folder, and shows files that are not whole yet; name the folder as \
+                    `cold = \"fs:///folder\"` instead";
+        return Some(what.into());
+    }
+    let can = info.capability();
+    let needs = [
+        ("read", can.read),
+        ("stat", can.stat),
+        ("write", can.write),
+        ("delete", can.delete),
+        ("list", can.list),
+        ("create only if absent", can.write_with_if_not_exists),
+    ];
+    let lacks: Vec<_> = needs.iter().filter(|(_, can)| !can).collect();
+    let names: Vec<_> = lacks.into_iter().map(|(name, _)| *name).collect();
+    (!names.is_empty()).then(|| format!("the operator can't {}", names.join(", ")))
 }
 
 /// An upload in parts. When it is given up its parts are taken back, as far as there is somebody to do
@@ -247,7 +309,7 @@ impl Store for OpendalStore {
     }
 
     fn is_durable(&self) -> bool {
-        self.operator.info().scheme() != "memory"
+        !IN_MEMORY.contains(&self.operator.info().scheme())
     }
 
     fn create<'a>(&'a self, key: &'a str, source: Arc<dyn Source>) -> Answer<'a, ()> {

@@ -83,7 +83,7 @@ impl Server {
 impl Rig {
     pub async fn opendal_memory() -> Option<Self> {
         let operator = opendal::Operator::new(opendal::services::Memory::default()).unwrap();
-        Some(Self::of(Arc::new(OpendalStore::new(operator)), ()))
+        Some(Self::of(Arc::new(OpendalStore::new(operator).unwrap()), ()))
     }
 
     /// Its conditional create is a check and then a rename: of several at once more than one may win.
@@ -170,6 +170,7 @@ async fn a_server_that_is_not_there_is_unknown() {
     let store = store(&uri);
     let error = store.stat("a").await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Unknown, "{error}");
+    assert!(error.to_string().contains("(os error "), "{error}");
     assert!(!error.to_string().contains("canary"), "{error}");
     let read = store.read("a", 0..5).await;
     assert_eq!(kind(read), StoreErrorKind::Unknown);

@@ -76,6 +76,10 @@ pub(crate) enum Command {
     Demo {
         /// The file; a shipped one when there is none
         file: Option<PathBuf>,
+        /// Tier 2, such as `s3://bucket/prefix` with nothing below it yet; what is put there stays [default:
+        /// a folder next to the log]
+        #[arg(long, value_name = "URI")]
+        cold: Option<String>,
     },
     /// Append a record for each line of a file or of stdin
     Append(Append),
@@ -183,10 +187,9 @@ pub(crate) struct Append {
     /// How safe a record must be to count as appended
     #[arg(long, value_enum, default_value_t = AckLevel::Durable)]
     pub(crate) ack: AckLevel,
-    /// Records that may be on their way at a time
-    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = window,
-          allow_negative_numbers = true)]
-    pub(crate) window: usize,
+    /// Records that may be on their way at a time [default: 4096; with `--ack archived` 65536]
+    #[arg(long, value_name = "N", value_parser = window, allow_negative_numbers = true)]
+    pub(crate) window: Option<usize>,
     /// Print each record's offset on a line of its own as soon as it is acked
     #[arg(long)]
     pub(crate) print_acks: bool,

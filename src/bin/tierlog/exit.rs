@@ -51,6 +51,15 @@ impl Ending {
         }
     }
 
+    /// An error of the log, with better advice than its own.
+    pub(crate) fn advised(error: &Error, advice: &str) -> Self {
+        Self::Failed {
+            what: error.to_string(),
+            kind: kind_name(error.kind()),
+            advice: advice.to_owned(),
+        }
+    }
+
     /// A command line that makes no sense.
     pub(crate) fn usage(what: impl Into<String>, advice: impl Into<String>) -> Self {
         Self::Usage {
@@ -114,6 +123,7 @@ fn advice(error: &Error) -> String {
     match error {
         Error::UnknownStream { .. } => "`tierlog streams` lists those that there are".into(),
         Error::Trimmed { start, .. } => format!("read from {start} on, or from `earliest`"),
+        Error::Settings { .. } => "change the setting that it names".into(),
         Error::InvalidInput { .. } => "give an offset up to that one".into(),
         Error::Storage(storage) => match **storage {
             StorageError::Locked { .. } => {

@@ -67,7 +67,7 @@ async fn run(args: Args) -> Result<(), Ending> {
     let Args { global, command } = args;
     let mut session = Session::new(&global, &command)?;
     match command {
-        Command::Demo { file } => demo::run(session, file).await,
+        Command::Demo { file, cold: _ } => demo::run(session, file).await,
         Command::Append(args) => append::run(session, args).await,
         Command::Read(args) => read::run(session, args).await,
         Command::Streams => streams::run(session).await,

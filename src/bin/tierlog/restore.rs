@@ -1,7 +1,6 @@
 //! `restore --from URI`: a log from its bucket alone.
 
-use serde_json::json;
-use tierlog::{Restored, Supervisor};
+use tierlog::{Error, Restored, StorageError, Supervisor};
 
 use crate::exit::Ending;
 use crate::output::{bytes_text, counted};
@@ -18,7 +17,11 @@ pub(crate) async fn run(mut session: Session) -> Result<(), Ending> {
         bar.set_position(done);
     });
     let interrupt = session.interrupt.clone();
-    let restored = interrupt.cut(async { Ok(restoring.await?) }).await;
+    let restored = interrupt.cut(async {
+        let restored = restoring.await;
+        restored.map_err(|error| refused(&session, error))
+    });
+    let restored = restored.await;
     bar.finish_and_clear();
     let restored = restored?;
     let Restored {
@@ -42,10 +45,32 @@ pub(crate) async fn run(mut session: Session) -> Result<(), Ending> {
         bytes_text(*bytes),
     ))?;
     session.out.flush()?;
-    let place = session.settings.cold.as_ref();
-    let place = place.map_or_else(|| json!(null).to_string(), ToString::to_string);
-    session.note(&format!(
-        "use it with --set cold={place}; whoever opens it for writing takes that over"
-    ));
+    if let Some(place) = &session.settings.cold {
+        let set = for_shell(&format!("cold={place}"));
+        session.note(&format!(
+            "use it with --set {set}; whoever opens it for writing takes that over"
+        ));
+    }
     Ok(())
+}
+
+fn refused(session: &Session, error: Error) -> Ending {
+    if let Error::Storage(storage) = &error
+        && let StorageError::Invalid { .. } | StorageError::NotALog { .. } = **storage
+    {
+        return Ending::advised(
+            &error,
+            "restore into another one, with --data, that is missing or empty",
+        );
+    }
+    session.about_tier_2(error)
+}
+
+/// One word of a shell, whatever stands in it.
+fn for_shell(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_=:/.,+@%".contains(c);
+    match word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
 }

@@ -53,8 +53,10 @@ pub(crate) fn print(segments: &[SegmentInfo], out: &mut Output) -> Result<(), En
             segment.end.to_string(),
             bytes_text(segment.bytes),
             bytes_text(segment.file_len),
+            // An object is the compressed file as it was.
             segment
                 .compressed_len
+                .or(segment.object_len)
                 .map_or_else(|| "-".into(), bytes_text),
             segment
                 .first_timestamp

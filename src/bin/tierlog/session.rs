@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
-use tierlog::{Kind, ReadOnly, RecoveryReport, Settings, SettingsError, Supervisor, is_plain};
+use tierlog::{
+    ColdUri, Error, Kind, ReadOnly, RecoveryReport, Settings, SettingsError, Supervisor, is_plain,
+};
 
 use crate::args::{Command, GlobalArgs, Manifest, Retain};
 use crate::exit::{Ending, say};
@@ -24,6 +26,8 @@ pub(crate) struct Session {
     pub(crate) settings: Settings,
     /// The directory that a flag names, if one does.
     pub(crate) data_flag: Option<PathBuf>,
+    /// Tier 2 as a flag names it, or says that there is none.
+    pub(crate) cold_flag: Option<Option<ColdUri>>,
     pub(crate) json: bool,
     pub(crate) interrupt: Interrupt,
     pub(crate) out: Output,
@@ -37,30 +41,35 @@ impl Session {
             None => Settings::default(),
         };
         settings.apply_env()?;
-        let mut data_flag = None;
+        let (mut data_flag, mut cold_flag) = (None, None);
         for (key, value) in &global.set {
             settings
                 .set(key, value)
                 .map_err(|error| Ending::usage(format!("--set {key}: {error}"), error.advice()))?;
-            if key == "data" {
-                data_flag = Some(settings.data.clone());
+            match key.as_str() {
+                "data" => data_flag = Some(settings.data.clone()),
+                "cold" => cold_flag = Some(settings.cold.clone()),
+                _ => {}
             }
         }
         if let Some(data) = &global.data {
             settings.data.clone_from(data);
             data_flag = Some(data.clone());
         }
-        if let Command::Restore { from } = command {
-            if let Some(from) = from {
-                let wrong = |error: SettingsError| {
-                    Ending::usage(format!("--from: {error}"), error.advice())
-                };
-                settings.set("cold", from).map_err(wrong)?;
-            }
-            if settings.cold.is_none() {
-                let what = "restore needs to know where Tier 2 is";
-                return Err(Ending::usage(what, "give --from URI, or set `cold`"));
-            }
+        let named = match command {
+            Command::Restore { from } => from.as_ref().map(|uri| ("--from", uri)),
+            Command::Demo { cold, .. } => cold.as_ref().map(|uri| ("--cold", uri)),
+            _ => None,
+        };
+        if let Some((flag, uri)) = named {
+            let wrong =
+                |error: SettingsError| Ending::usage(format!("{flag}: {error}"), error.advice());
+            settings.set("cold", uri).map_err(wrong)?;
+            cold_flag = Some(settings.cold.clone());
+        }
+        if matches!(command, Command::Restore { .. }) && settings.cold.is_none() {
+            let what = "restore needs to know where Tier 2 is";
+            return Err(Ending::usage(what, "give --from URI, or set `cold`"));
         }
         // `demo` fills in what nobody set, and checks the whole.
         if !matches!(command, Command::Demo { .. }) {
@@ -69,6 +78,7 @@ impl Session {
         Ok(Self {
             settings,
             data_flag,
+            cold_flag,
             json: global.json,
             interrupt: Interrupt::listen(command.holds())?,
             out: Output::stdout()?,
@@ -80,11 +90,30 @@ impl Session {
         note(self.json, text);
     }
 
-    /// Opens the log for writing.
+    /// Opens the log for writing. Ctrl-C ends it, also while it waits for Tier 2: what it has begun by then
+    /// is what a crash would leave.
     pub(crate) async fn open(&self) -> Result<Supervisor, Ending> {
-        let supervisor = Supervisor::open(self.settings.clone()).await?;
+        self.interrupt.cut(self.open_to_the_end()).await
+    }
+
+    /// [`open`](Self::open), whatever happens meanwhile: for who removes the directory afterwards, and must
+    /// not do so while it is still being made.
+    pub(crate) async fn open_to_the_end(&self) -> Result<Supervisor, Ending> {
+        let opened = Supervisor::open(self.settings.clone()).await;
+        let supervisor = opened.map_err(|error| self.about_tier_2(error))?;
         self.tell_recovery(&supervisor.recovery(), Tells::Everything);
         Ok(supervisor)
+    }
+
+    /// An error of a call that Tier 2 had to answer: for a new log it is more likely a slip than weather.
+    pub(crate) fn about_tier_2(&self, error: Error) -> Ending {
+        match (&error, &self.settings.cold) {
+            (Error::Unavailable { .. }, Some(_)) => Ending::advised(
+                &error,
+                "check what `cold` says and who may read and write there, or try again",
+            ),
+            _ => error.into(),
+        }
     }
 
     /// Opens for writing a log that has this stream. It is looked up without touching anything

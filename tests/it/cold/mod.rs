@@ -4,6 +4,8 @@ mod archive;
 pub mod bucket;
 mod crashes;
 mod damage;
+mod injected;
+mod operator;
 mod outages;
 mod owners;
 pub mod sweep;

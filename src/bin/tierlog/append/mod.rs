@@ -3,7 +3,7 @@
 mod flight;
 
 use serde_json::json;
-use tierlog::{FlushPolicy, Level, Offset, Stream};
+use tierlog::{ColdUri, Error, FlushPolicy, Level, Offset, Stream};
 
 use crate::args::{AckLevel, Append, Delimiter};
 use crate::exit::{Ending, say};
@@ -17,13 +17,10 @@ pub(crate) async fn run(mut session: Session, args: Append) -> Result<(), Ending
     let level = match args.ack {
         AckLevel::Written => Level::Written,
         AckLevel::Durable => Level::Durable,
-        AckLevel::Archived if session.settings.cold.is_none() => {
-            return Err(Ending::usage(
-                "--ack archived needs Tier 2, and `cold` is not set",
-                "set it, or use --ack durable",
-            ));
+        AckLevel::Archived => {
+            check_archives(session.settings.cold.as_ref())?;
+            Level::Archived
         }
-        AckLevel::Archived => Level::Archived,
     };
     // Both before the log is opened, so that a mistake makes no log.
     session.check_new_name(&args.stream).await?;
@@ -43,7 +40,8 @@ pub(crate) async fn run(mut session: Session, args: Append) -> Result<(), Ending
         Delimiter::Len32 => Input::spawn(source, Len32::new(limit)),
     };
     let mut run = Run {
-        flight: Flight::new(stream.clone(), level, args.window),
+        flight: Flight::new(stream.clone(), level, args.window.unwrap_or(window(level))),
+        level,
         patience: Patience::new(session.json),
         acks: Acks::new(args.print_acks, session.json),
         manual: session.settings.flush == FlushPolicy::Manual,
@@ -75,6 +73,19 @@ pub(crate) async fn run(mut session: Session, args: Append) -> Result<(), Ending
         Err(_) => {}
     }
     ended.and(closed)
+}
+
+/// Refuses to wait for what never comes, before anything is appended.
+fn check_archives(cold: Option<&ColdUri>) -> Result<(), Ending> {
+    let what = match cold {
+        None => "--ack archived needs Tier 2, and `cold` is not set",
+        Some(uri) if !uri.outlives_process() => {
+            "--ack archived needs a Tier 2 that keeps what it gets, and memory:// is gone with the process"
+        }
+        Some(_) => return Ok(()),
+    };
+    let advice = "set `cold` to a folder or a bucket, or use --ack durable";
+    Err(Ending::usage(what, advice))
 }
 
 /// What has been acked, and the printing of it.
@@ -109,8 +120,18 @@ impl Acks {
     }
 }
 
+/// How many records are on their way at a time, unless somebody says how many. Before a full window is
+/// archived its segment is ended, which should hold more than a few.
+const fn window(level: Level) -> usize {
+    match level {
+        Level::Archived => 64 * 1024,
+        _ => 4096,
+    }
+}
+
 struct Run<'a> {
     session: &'a mut Session,
+    level: Level,
     stream: Stream,
     flight: Flight,
     patience: Patience,
@@ -171,9 +192,10 @@ impl Run<'_> {
         match self.flight.send()? {
             Step::Sent => Ok(()),
             Step::WindowFull => {
-                // Under `manual` nothing becomes durable until somebody asks.
-                if self.manual {
-                    self.flush().await?;
+                // Under `manual` nothing becomes durable until somebody asks, and nothing is archived
+                // before its segment ends.
+                if self.manual || self.level == Level::Archived {
+                    self.hurry().await?;
                 }
                 self.session.out.flush()?;
                 let interrupt = self.session.interrupt.clone();
@@ -183,12 +205,12 @@ impl Run<'_> {
                     () = self.flight.landed() => Ok(()),
                     // `every 1h` means that nobody should sync before; but nothing more can be
                     // taken in before either, and the input would stand still for an hour.
-                    () = tokio::time::sleep(PATIENCE) => self.flush().await,
+                    () = tokio::time::sleep(PATIENCE) => self.hurry().await,
                 }
             }
             Step::NoRoom(kind, bytes) => {
                 if self.manual {
-                    self.flush().await?;
+                    self.hurry().await?;
                 }
                 self.session.out.flush()?;
                 let interrupt = self.session.interrupt.clone();
@@ -204,11 +226,17 @@ impl Run<'_> {
         }
     }
 
-    async fn flush(&mut self) -> Result<(), Ending> {
+    /// Brings about what the acks wait for: a sync, or the end of the segment.
+    async fn hurry(&mut self) -> Result<(), Ending> {
         let interrupt = self.session.interrupt.clone();
-        interrupt
-            .cut(async { Ok(self.stream.flush().await.map(drop)?) })
-            .await
+        interrupt.cut(async { Ok(self.bring_about().await?) }).await
+    }
+
+    async fn bring_about(&self) -> Result<(), Error> {
+        match self.level {
+            Level::Archived => self.stream.seal().await.map(drop),
+            _ => self.stream.flush().await.map(drop),
+        }
     }
 
     /// Notes every ack that has come, in order.
@@ -233,7 +261,7 @@ impl Run<'_> {
             } else if self.flight.is_empty() {
                 return Ok(());
             } else {
-                self.flush().await?;
+                self.hurry().await?;
                 let interrupt = self.session.interrupt.clone();
                 tokio::select! {
                     biased;
@@ -265,7 +293,7 @@ impl Run<'_> {
                 if self.flight.is_empty() && !self.flight.has_waiting() {
                     return;
                 }
-                if self.stream.flush().await.is_err() {
+                if self.bring_about().await.is_err() {
                     return;
                 }
                 self.flight.landed().await;

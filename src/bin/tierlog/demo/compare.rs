@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use tierlog::{From, Record, Stream};
+use tierlog::{From, Offset, Record, SegmentInfo, Stream};
 
 use crate::exit::Ending;
 use crate::input;
@@ -22,33 +22,63 @@ pub(super) struct Verdict {
     pub(super) records: u64,
     pub(super) bytes: u64,
     pub(super) took: Duration,
+    /// What of it was read from each tier.
+    pub(super) tiers: [TierRead; 3],
     /// Where the log first differs from the file, as a position in the file.
     pub(super) differs_at: Option<u64>,
 }
 
-pub(super) async fn run(stream: &Stream, source: &Source, json: bool) -> Result<Verdict, Ending> {
+/// What was read from one tier.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct TierRead {
+    pub(super) records: u64,
+    /// Of the file.
+    pub(super) bytes: u64,
+    pub(super) took: Duration,
+}
+
+/// Neighbours in one tier are read by a reader of their own, so that its time is theirs.
+pub(super) async fn run(
+    stream: &Stream,
+    segments: &[SegmentInfo],
+    source: &Source,
+    json: bool,
+) -> Result<Verdict, Ending> {
     let mut original = Original::new(source.open()?);
     let bar = source.progress("reading", json);
-    let began = Instant::now();
-    let mut reader = stream.reader(From::Earliest).await?;
-    let (mut records, mut same) = (0, true);
-    while same {
-        let batch = reader.next_batch(BATCH).await?;
-        if batch.is_empty() {
-            same = original.is_at_end()?;
+    let mut tiers = [TierRead::default(); 3];
+    let (mut next, mut same) = (Offset::ZERO, true);
+    for run in segments.chunk_by(|a, b| a.tier == b.tier) {
+        let (first, last) = (&run[0], &run[run.len() - 1]);
+        // A hole would be a record that is missing, whatever the bytes say.
+        same = same && first.base == next;
+        if !same {
             break;
         }
-        records += batch.len() as u64;
-        for record in &batch {
-            same = same && matches(&mut original, record)?;
+        let (began, at) = (Instant::now(), original.position);
+        let mut reader = stream.reader(From::Offset(next)).await?;
+        while same && next < last.end {
+            let left = last.end.get() - next.get();
+            let batch = reader.next_batch(BATCH.min(left as usize)).await?;
+            same = !batch.is_empty();
+            for record in &batch {
+                same = same && record.offset == next && matches(&mut original, record)?;
+                next = next.plus(1);
+            }
+            bar.set_position(original.position);
         }
-        bar.set_position(original.position);
+        let read = &mut tiers[usize::from(first.tier.min(2))];
+        read.records += next.get() - first.base.get();
+        read.bytes += original.position - at;
+        read.took += began.elapsed();
     }
+    same = same && stream.watermarks().durable == next && original.is_at_end()?;
     bar.finish_and_clear();
     Ok(Verdict {
-        records,
+        records: next.get(),
         bytes: original.position,
-        took: began.elapsed(),
+        took: tiers.iter().map(|tier| tier.took).sum(),
+        tiers,
         differs_at: (!same).then_some(original.position),
     })
 }

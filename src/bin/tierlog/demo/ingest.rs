@@ -10,11 +10,11 @@ use crate::input::Input;
 use crate::session::{Patience, room_for};
 
 use super::STREAM;
-use super::pieces::Pieces;
+use super::pieces::{GOES_ON, Pieces};
 use super::source::Source;
 
 /// A piece of a line that is too long for one record.
-const PIECE: u64 = 64 * 1024;
+pub(super) const PIECE: u64 = 64 * 1024;
 /// An appender's buffer waits for room of any kind.
 const FULL: &str = "the disk is full, or slower than the input";
 /// Tickets that may be unresolved. The bytes behind them are bounded by `unsynced_bytes`.
@@ -37,7 +37,9 @@ pub(super) async fn run(
     json: bool,
 ) -> Result<Ingested, Ending> {
     let stream = supervisor.log().stream(STREAM).await?;
-    let limit = settings.max_record.bytes().min(PIECE);
+    // The mark of a piece counts as well.
+    let room = settings.max_record.bytes() - GOES_ON.len() as u64;
+    let limit = room.min(PIECE);
     let mut input = Input::spawn(source.open()?, Pieces::new(limit as usize))?;
     let bar = source.progress("appending", json);
     let began = Instant::now();

@@ -1,67 +1,60 @@
 //! `demo [FILE]`: the main job on real input with no set-up.
 //!
-//! The file goes into a log line by line, the log is closed and opened again, everything is read
-//! back and compared byte for byte with the file, and a table shows where it lives and how fast
-//! that was. Small budgets, so that even the shipped file of 3 MB rolls segments over and most of it is
-//! compressed and read back from there. The second
+//! The file goes into a log line by line and is archived, the log is closed and opened again, everything is
+//! read back from each tier and compared byte for byte with the file, and tables show where it lives and
+//! how fast that was. Small budgets, so that even the shipped file of 3 MB crosses all tiers. The second
 //! pass reads the file again, so memory stays bounded for files of any size.
 
 mod compare;
+mod home;
 mod ingest;
 mod pieces;
 mod report;
 mod source;
+mod tiers;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-use tierlog::{ReadOnly, RecoveryReport, SegmentInfo, Settings, Size, Supervisor};
+use tierlog::{ReadOnly, RecoveryReport, SegmentInfo, Settings, Supervisor};
 
 use crate::exit::Ending;
 use crate::session::Session;
 
 use compare::Verdict;
+use home::Home;
+use ingest::Ingested;
 use report::Report;
 use source::Source;
+use tiers::Archived;
 
 /// The stream that holds the file.
 const STREAM: &str = "demo";
 
 pub(crate) async fn run(mut session: Session, file: Option<PathBuf>) -> Result<(), Ending> {
     let source = Source::new(file)?;
-    let home = Home::choose(session.data_flag.as_deref())?;
-    shrink(&mut session.settings, source.len());
-    session.settings.data = home.path().to_owned();
-    session.settings.validate()?;
+    let home = Home::choose(session.data_flag.as_deref(), session.cold_flag.as_ref())?;
+    let settings = &mut session.settings;
+    settings.data = home.data().to_owned();
+    settings.cold = home.bucket.uri().cloned();
+    let spreads = settings.warm_budget == Settings::default().warm_budget;
+    tiers::shrink(settings, source.len());
+    settings.validate()?;
     let interrupt = session.interrupt.clone();
 
-    let supervisor = session.open().await?;
-    let ingested = interrupt
-        .cut(ingest::run(
-            &supervisor,
-            &session.settings,
-            &source,
-            session.json,
-        ))
-        .await;
-    let ingested = match ingested {
-        Ok(ingested) => time_attach(&session)
-            .await
-            .map(|attached| (ingested, attached)),
-        Err(ending) => Err(ending),
-    };
+    let supervisor = session.open_to_the_end().await?;
+    let taken = interrupt.cut(take_in(&supervisor, &session, &source)).await;
     let closed = session.close(supervisor).await;
-    let (ingested, attached) = ingested?;
+    let taken = taken?;
     closed?;
 
+    if spreads && taken.archived.is_some() {
+        tiers::spread(&mut session.settings, &taken.segments);
+    }
     let began = Instant::now();
-    let supervisor = session.open().await?;
+    let supervisor = session.open_to_the_end().await?;
     let reopened = began.elapsed();
-    let checked = interrupt
-        .cut(check(&supervisor, &source, session.json))
-        .await;
+    let checked = interrupt.cut(check(&supervisor, &session, &source)).await;
     let recovery = supervisor.recovery();
     let closed = session.close(supervisor).await;
     let (verdict, segments) = checked?;
@@ -70,25 +63,60 @@ pub(crate) async fn run(mut session: Session, file: Option<PathBuf>) -> Result<(
     let report = Report {
         source: source.name(),
         kept: home.kept(),
-        ingested,
+        kept_bucket: home.kept_bucket().map(|uri| uri.to_string()),
+        ingested: taken.ingested,
+        archived: taken.archived,
         verdict,
         segments,
         reopened,
-        attached,
+        attached: taken.attached,
         recovery,
     };
     report.print(&mut session)
 }
 
-/// Reads everything back and looks where it lives.
+/// What the first half of a demo did.
+struct TakenIn {
+    ingested: Ingested,
+    archived: Option<Archived>,
+    segments: Vec<SegmentInfo>,
+    attached: Duration,
+}
+
+/// The file into the log, and on into Tier 2.
+async fn take_in(
+    supervisor: &Supervisor,
+    session: &Session,
+    source: &Source,
+) -> Result<TakenIn, Ending> {
+    let ingested = ingest::run(supervisor, &session.settings, source, session.json).await?;
+    let attached = time_attach(session).await?;
+    let stream = supervisor.log().existing(STREAM).await?;
+    let archived = match &session.settings.cold {
+        Some(_) => Some(tiers::archive(supervisor, &stream, session.json).await?),
+        None => None,
+    };
+    Ok(TakenIn {
+        ingested,
+        archived,
+        segments: stream.segments().await?,
+        attached,
+    })
+}
+
+/// Looks where it lives, and reads everything back from there.
 async fn check(
     supervisor: &Supervisor,
+    session: &Session,
     source: &Source,
-    json: bool,
 ) -> Result<(Verdict, Vec<SegmentInfo>), Ending> {
     let stream = supervisor.log().existing(STREAM).await?;
-    let verdict = compare::run(&stream, source, json).await?;
-    Ok((verdict, stream.segments().await?))
+    if session.settings.cold.is_some() {
+        tiers::settle(&stream, &session.settings).await?;
+    }
+    let segments = stream.segments().await?;
+    let verdict = compare::run(&stream, &segments, source, session.json).await?;
+    Ok((verdict, segments))
 }
 
 /// How long it takes to make sense of the files while their writer still runs: what a process that
@@ -98,81 +126,4 @@ async fn time_attach(session: &Session) -> Result<Duration, Ending> {
     let view = ReadOnly::attach_with(session.settings.clone()).await?;
     let _: RecoveryReport = view.recovery();
     Ok(began.elapsed())
-}
-
-/// Small budgets for whatever nobody set: eight segments or more, of at least 512 KiB.
-fn shrink(settings: &mut Settings, input: u64) {
-    let default = Settings::default();
-    if settings.max_record == default.max_record {
-        settings.max_record = Size::kib(256);
-    }
-    if settings.segment_size == default.segment_size {
-        let eighth = (input / 8).next_multiple_of(64 << 10);
-        let size = eighth.clamp(512 << 10, default.segment_size.bytes());
-        settings.segment_size = Size::new(size);
-    }
-    if settings.hot_budget == default.hot_budget {
-        settings.hot_budget = Some(Size::new(4 * settings.segment_size.bytes()));
-    }
-    if settings.unsynced_bytes == default.unsynced_bytes {
-        settings.unsynced_bytes = Size::mib(8);
-    }
-    if settings.tail_cache == default.tail_cache {
-        settings.tail_cache = Size::mib(4);
-    }
-    if settings.read_cache == default.read_cache {
-        settings.read_cache = Size::mib(8);
-    }
-}
-
-/// The directory of a demo.
-enum Home {
-    /// Removed when the demo ends, however it ends.
-    Throwaway(TempDir),
-    /// Kept: somebody named it.
-    Given(PathBuf),
-}
-
-impl Home {
-    /// A given directory must be missing or empty: the demo never adds to somebody's log.
-    fn choose(given: Option<&Path>) -> Result<Self, Ending> {
-        let Some(given) = given else {
-            let made = tempfile::Builder::new().prefix("tierlog-demo-").tempdir();
-            return made.map(Self::Throwaway).map_err(|error| {
-                let what = format!("cannot make a temporary directory: {error}");
-                Ending::failed(what, "give one with --data")
-            });
-        };
-        match fs::read_dir(given) {
-            Ok(mut entries) => match entries.next() {
-                None => Ok(Self::Given(given.to_owned())),
-                Some(_) => Err(Ending::failed(
-                    format!("{} is not empty", given.display()),
-                    "give the demo a new directory, or none",
-                )),
-            },
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Ok(Self::Given(given.to_owned()))
-            }
-            Err(error) => Err(Ending::failed(
-                format!("cannot use {}: {error}", given.display()),
-                "give the demo a new directory, or none",
-            )),
-        }
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Throwaway(dir) => dir.path(),
-            Self::Given(path) => path,
-        }
-    }
-
-    /// The directory, if it stays.
-    fn kept(&self) -> Option<PathBuf> {
-        match self {
-            Self::Throwaway(_) => None,
-            Self::Given(path) => Some(path.clone()),
-        }
-    }
 }

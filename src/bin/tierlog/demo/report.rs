@@ -7,12 +7,13 @@ use serde_json::json;
 use tierlog::{RecoveryReport, SegmentInfo};
 
 use crate::exit::Ending;
-use crate::output::{bytes_text, count_text};
+use crate::output::{Output, Table, bytes_text, count_text, counted};
 use crate::segments;
 use crate::session::Session;
 
-use super::compare::Verdict;
+use super::compare::{TierRead, Verdict};
 use super::ingest::Ingested;
+use super::tiers::Archived;
 
 /// Segments listed for people; JSON has them all.
 const LISTED: usize = 24;
@@ -21,7 +22,9 @@ const LISTED: usize = 24;
 pub(super) struct Report {
     pub(super) source: String,
     pub(super) kept: Option<PathBuf>,
+    pub(super) kept_bucket: Option<String>,
     pub(super) ingested: Ingested,
+    pub(super) archived: Option<Archived>,
     pub(super) verdict: Verdict,
     pub(super) segments: Vec<SegmentInfo>,
     pub(super) reopened: Duration,
@@ -49,25 +52,79 @@ impl Report {
         }
     }
 
-    /// How much lives in each tier.
-    fn tiers(&self) -> String {
-        let of = |tier: u8| self.segments.iter().filter(move |s| s.tier == tier);
-        let hot: u64 = of(0).map(|segment| segment.file_len).sum();
-        let warm: u64 = of(1).filter_map(|segment| segment.compressed_len).sum();
-        let was: u64 = of(1).map(|segment| segment.file_len).sum();
-        format!(
-            "{} hot ({}), {} warm ({}, from {})",
-            of(0).count(),
-            bytes_text(hot),
-            of(1).count(),
-            bytes_text(warm),
-            bytes_text(was),
-        )
+    /// How much lives in each tier, and how fast it was read from there.
+    fn tiers(&self) -> [Tier; 3] {
+        [(0, "hot"), (1, "warm"), (2, "cold")].map(|(tier, name)| {
+            let here = self.segments.iter().filter(|s| s.tier == tier);
+            let stored = |segment: &SegmentInfo| match tier {
+                0 => Some(segment.file_len),
+                1 => segment.compressed_len,
+                _ => segment.object_len,
+            };
+            Tier {
+                name,
+                segments: here.clone().count() as u64,
+                records: here.clone().map(|s| s.end.get() - s.base.get()).sum(),
+                bytes: here.clone().map(|s| s.bytes).sum(),
+                stored: here.filter_map(stored).sum(),
+                read: self.verdict.tiers[usize::from(tier)],
+            }
+        })
+    }
+
+    fn print_tiers(&self, out: &mut Output) -> Result<(), Ending> {
+        let head = [
+            "TIER",
+            "SEGMENTS",
+            "RECORDS",
+            "DATA",
+            "STORED",
+            "READ FROM THERE",
+        ];
+        let mut table = Table::new(head);
+        for tier in self.tiers() {
+            let TierRead {
+                records,
+                bytes,
+                took,
+            } = tier.read;
+            table.row([
+                tier.name.into(),
+                count_text(tier.segments),
+                count_text(tier.records),
+                bytes_text(tier.bytes),
+                bytes_text(tier.stored),
+                match records {
+                    0 => "-".into(),
+                    _ => rate(records, bytes, took),
+                },
+            ]);
+        }
+        table.print(out)
+    }
+
+    fn upload(&self) -> String {
+        match &self.archived {
+            None => "there is no Tier 2".into(),
+            Some(archived) => format!(
+                "{} in {}; all published {} behind the last ack",
+                bytes_text(archived.bytes),
+                counted(archived.objects, "object"),
+                duration_text(archived.behind),
+            ),
+        }
     }
 
     fn group_size(&self) -> f64 {
         let counters = &self.ingested.counters;
         counters.durable_records as f64 / counters.syncs.max(1) as f64
+    }
+
+    fn compared(&self) -> String {
+        match self.verdict.differs_at {
+            None => format!("all {} bytes are the same", count_text(self.verdict.bytes)),
+            Some(at) => format!("DIFFERS at byte {}", count_text(at)),
+        }
     }
 
     fn tables(&self, session: &mut Session) -> Result<(), Ending> {
@@ -76,6 +133,8 @@ impl Report {
         if let Some(more @ 1..) = self.segments.len().checked_sub(LISTED) {
             out.line(format_args!("… and {} more", count_text(more as u64)))?;
         }
+        out.line("")?;
+        self.print_tiers(out)?;
         out.line("")?;
         let Ingested {
             records,
@@ -91,8 +150,8 @@ impl Report {
                 format!("{} ({})", count_text(*bytes), bytes_text(*bytes)),
             ),
             ("segments", count_text(self.segments.len() as u64)),
-            ("tiers", self.tiers()),
             ("append", rate(*records, *bytes, *took)),
+            ("upload", self.upload()),
             (
                 "read",
                 rate(self.verdict.records, self.verdict.bytes, self.verdict.took),
@@ -120,19 +179,16 @@ impl Report {
                     duration_text(self.attached)
                 ),
             ),
-            (
-                "compared",
-                match self.verdict.differs_at {
-                    None => format!("all {} bytes are the same", count_text(self.verdict.bytes)),
-                    Some(at) => format!("DIFFERS at byte {}", count_text(at)),
-                },
-            ),
+            ("compared", self.compared()),
         ];
         for (name, value) in rows {
             out.line(format_args!("{name:<12}{value}"))?;
         }
         if let Some(path) = &self.kept {
             out.line(format_args!("{:<12}{}", "kept in", path.display()))?;
+        }
+        if let Some(bucket) = &self.kept_bucket {
+            out.line(format_args!("{:<12}{bucket}", "Tier 2"))?;
         }
         Ok(())
     }
@@ -150,9 +206,27 @@ impl Report {
         session.out.json(&json!({
             "source": self.source,
             "data": self.kept,
+            "cold": self.kept_bucket,
             "records": records,
             "bytes": bytes,
             "segments": self.segments,
+            "tiers": self.tiers().map(|tier| json!({
+                "tier": tier.name,
+                "segments": tier.segments,
+                "records": tier.records,
+                "bytes": tier.bytes,
+                "stored_bytes": tier.stored,
+                "read": {
+                    "seconds": seconds(tier.read.took),
+                    "records_per_second": per_second(tier.read.records, tier.read.took),
+                    "bytes_per_second": per_second(tier.read.bytes, tier.read.took),
+                },
+            })),
+            "upload": self.archived.as_ref().map(|archived| json!({
+                "objects": archived.objects,
+                "bytes": archived.bytes,
+                "behind_seconds": seconds(archived.behind),
+            })),
             "append": {
                 "seconds": seconds(*took),
                 "records_per_second": per_second(*records, *took),
@@ -173,6 +247,18 @@ impl Report {
             "differs_at": read.differs_at,
         }))
     }
+}
+
+/// What lives in one tier.
+struct Tier {
+    name: &'static str,
+    segments: u64,
+    records: u64,
+    /// Of frames.
+    bytes: u64,
+    /// That it takes there.
+    stored: u64,
+    read: TierRead,
 }
 
 fn rate(records: u64, bytes: u64, took: Duration) -> String {
