@@ -63,10 +63,19 @@ pub async fn start(mut options: Options, injected: Injected) -> Result<Superviso
 }
 
 /// Waits until Tier 2 is claimed. A log that had it before goes on without for as long as the store is
-/// down; a new one is told that it can't be reached, which most likely is a slip in its settings.
+/// down; a new one is told that it can't be reached, which most likely is a slip in its settings. So is it
+/// where one that has archived is opened without: nobody could tell whether it was overtaken since.
 async fn wait_for_tier_2(log: &LogContext, was_claimed: bool) -> Result<(), Error> {
-    let Some(cold) = &log.cold else {
-        return Ok(());
+    let cold = log.cold.as_ref();
+    let Some(cold) = cold.filter(|cold| cold.is_durable || !was_claimed) else {
+        let what = match cold {
+            Some(_) => "the log is archived elsewhere, and `cold` names a store that keeps nothing",
+            None => "the log is archived there, and `cold` is not set",
+        };
+        return match was_claimed {
+            true => Err(Error::Tier2 { what: what.into() }),
+            false => Ok(()),
+        };
     };
     match timeout(log.options.cold_wait, cold.settled()).await {
         Ok(settled) => settled,

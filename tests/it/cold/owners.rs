@@ -1,9 +1,12 @@
 //! Two owners of one bucket: the older one is told, and nothing of its own reaches the history.
 
+use std::sync::Arc;
+
 use tierlog::{
     ClaimHealth, Error, Level, LogState, Offset, Supervisor,
     testing::{
         Action,
+        cold::store::MemoryStore,
         storage::disk::sim::{Cut, SimDisk},
     },
 };
@@ -122,6 +125,30 @@ fn a_stream_whose_opening_was_under_way_when_tier_2_was_lost_is_not_opened() {
         assert!(failed.is_err(), "it was never archived");
         close(old).await;
         close(new).await;
+    });
+}
+
+#[test]
+fn a_log_that_has_archived_is_not_opened_without_its_bucket() {
+    on_each_runtime(|_| async {
+        let (disk, bucket) = (SimDisk::new(), Bucket::default());
+        let with = rig(&disk, &bucket);
+        let (log, stream) = one_stream(&with).await;
+        archive(&stream, 0).await;
+        close(log).await;
+        let (mut without, mut forgets) = (with.clone(), with.clone());
+        without.store = None;
+        forgets.store = Some(Arc::new(MemoryStore::new()));
+        for rig in [without, forgets] {
+            let opened = Supervisor::open_with(rig.settings.clone(), rig.injected());
+            let refused = within(opened).await.expect_err("who owns it now?");
+            assert!(matches!(refused, Error::Tier2 { .. }), "{refused}");
+            assert!(refused.to_string().contains("`cold`"), "{refused}");
+        }
+        let (log, stream) = one_stream(&with).await;
+        archive(&stream, 1).await;
+        holds(&stream, 0..2).await;
+        close(log).await;
     });
 }
 
