@@ -47,7 +47,7 @@ macro_rules! stores {
 
 stores! {
     memory behaved real_folder simulated_folder opendal_memory s3_in_process
-    s3_server gcs_server azblob_server
+    fake_gcs s3_server gcs_server azblob_server
 }
 
 async fn an_object_is_read_back_whole(rig: &Rig) {

@@ -7,6 +7,7 @@ mod contract;
 mod creating;
 mod dir;
 mod dir_crashes;
+mod fake_gcs;
 mod faults;
 mod patience;
 mod probing;

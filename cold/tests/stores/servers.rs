@@ -11,7 +11,10 @@ use tierlog_cold::{
 use tierlog_storage::disk::RealDisk;
 use tokio::{net::TcpListener, task::AbortHandle};
 
-use super::rig::{Inline, Rig, kind, runtime};
+use super::{
+    fake_gcs::{BUCKET, FakeGcs, TOKEN},
+    rig::{Inline, Rig, kind, runtime},
+};
 
 /// Longer than what is written at once.
 const IN_PARTS: usize = 21_000_000;
@@ -92,6 +95,15 @@ impl Rig {
         let store = store(&server.uri("bucket", "canary-key"));
         let mut rig = Self::of(store, server);
         rig.races = false;
+        rig.large = IN_PARTS;
+        Some(rig)
+    }
+
+    pub async fn fake_gcs() -> Option<Self> {
+        let server = FakeGcs::start().await;
+        let at = format!("endpoint=http://127.0.0.1:{}&token={TOKEN}", server.port);
+        let store = store(&format!("gcs://{BUCKET}/pre/fix?{at}"));
+        let mut rig = Self::of(store, server);
         rig.large = IN_PARTS;
         Some(rig)
     }
