@@ -105,7 +105,7 @@ impl CoordinatorActor {
         self.sweep_after_claim();
     }
 
-    fn show_archived(&self, stream: StreamId, end: Offset) {
+    pub(super) fn show_archived(&self, stream: StreamId, end: Offset) {
         if let (true, Some(stream)) = (self.table.outlives, self.streams.get(&stream)) {
             stream.advance_archived(end);
         }

@@ -248,14 +248,17 @@ impl Table {
         table
     }
 
-    /// A stream as the manifest knows it. What the catalog says of it stays as it is known.
+    /// A stream as the manifest knew it at some time. What the catalog says of it stays as it is known, and
+    /// what is archived is never taken back: a claim may have told of more since.
     pub fn take_stream(&mut self, stream: StreamId, state: &StreamState) {
-        let published = self.archive(stream).and_then(|known| known.published);
+        let known = self.archive(stream);
+        let published = known.and_then(|known| known.published);
+        let archived = known.map(|known| known.archived).unwrap_or_default();
         let archive = Archive {
             name: state.name.as_str().into(),
             created_ns: state.created_ns,
             start: state.start,
-            archived: state.archived,
+            archived: archived.max(state.archived),
             published,
         };
         self.archives.insert(stream, archive);

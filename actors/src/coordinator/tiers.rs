@@ -350,6 +350,10 @@ impl CoordinatorActor {
             }
         }
         self.streams.insert(id, stream);
+        // A claim may have found a publication that the last coordinator did not live to tell of, before
+        // this stream was known here. Nothing else may ever be published of it.
+        let archived = self.table.archive(id).map(|archive| archive.archived);
+        self.show_archived(id, archived.unwrap_or_default());
         self.expiry.look_at(id);
         self.stirred = true;
     }

@@ -9,7 +9,7 @@ use tierlog::{
         cold::store::MemoryStore,
         storage::disk::{
             fault::{CallKind, Calls, Fault},
-            sim::SimDisk,
+            sim::{Cut, SimDisk},
         },
     },
 };
@@ -109,5 +109,50 @@ fn a_log_whose_tier_2_is_memory_goes_on_archiving_after_a_restart() {
         append(&stream, 300..600).await;
         holds(&stream, 0..600).await;
         close(log).await;
+    });
+}
+
+/// The claim of the next life finds what was published, before any stream is open.
+#[test]
+fn what_was_published_and_not_noted_shows_as_archived_when_the_stream_is_opened() {
+    on_each_runtime(|_| async {
+        let (disk, bucket) = (SimDisk::new(), Bucket::default());
+        let with = rig(&disk, &bucket);
+        let (log, stream) = one_stream(&with).await;
+        let (point, seen) = ("coordinator.after_publish", 0);
+        with.faults.arm(point, Action::Park, 1);
+        let ticket = stream.try_append(long(0)).expect("room");
+        let mut ticket = Box::pin(ticket.at(Level::Archived));
+        assert!(futures::poll!(&mut ticket).is_pending());
+        within(with.faults.reached(point, seen)).await;
+        // The process dies here.
+        let copy = rig(&disk.preview_cut(Cut::AllKept), &bucket);
+        drop((log, stream, ticket));
+        let (log, stream) = one_stream(&copy).await;
+        assert_eq!(stream.watermarks().archived, Offset(1));
+        holds(&stream, 0..1).await;
+        close(log).await;
+    });
+}
+
+/// The coordinator that comes after hears of the publication before it knows of most of the streams.
+#[test]
+fn what_was_published_when_the_coordinator_died_is_told_to_who_waits_for_it() {
+    on_each_runtime(|_| async {
+        for _ in 0..4 {
+            let (disk, bucket) = (SimDisk::new(), Bucket::default());
+            let rig = rig(&disk, &bucket).with("max_streams", "128");
+            let (log, stream) = one_stream(&rig).await;
+            let mut others = Vec::new();
+            for n in 0..80 {
+                let other = within(log.log().stream(&format!("other {n}"))).await;
+                others.push(other.expect("a stream"));
+            }
+            rig.faults.arm("coordinator.after_publish", Action::Kill, 1);
+            let ack = within(stream.append_at(long(0), Level::Archived)).await;
+            assert_eq!(ack.expect("archived").offset, Offset(0));
+            assert_eq!(stream.watermarks().archived, Offset(1));
+            close(log).await;
+        }
     });
 }
