@@ -22,14 +22,18 @@ async fn archive(stream: &Stream, ids: std::ops::Range<u64>) {
     }
 }
 
-/// All objects of the catalog, in the order of their numbers, which have no gap.
+/// All objects of the catalog, in the order of their numbers, which have no gap. The last one is read
+/// first: tombstones come from below, and those that come meanwhile leave no hole in what is seen.
 async fn heads(bucket: &Bucket) -> Vec<CatalogHead> {
     let mut heads = Vec::new();
-    for (number, key) in (1..).zip(bucket.keys("catalog/").await) {
+    let keys = bucket.keys("catalog/").await;
+    for (at, key) in keys.into_iter().enumerate().rev() {
+        let number = at as u64 + 1;
         assert_eq!(key, catalog_key(number), "numbers are never freed");
         let bytes = bucket.bytes(&key).await;
         heads.push(CatalogHead::decode_at(number, &bytes).expect("a head"));
     }
+    heads.reverse();
     heads
 }
 

@@ -202,7 +202,9 @@ fn limits_that_were_set_without_an_answer_count_after_the_restart() {
 fn a_trim_that_is_refused_is_tried_again_by_itself() {
     on_each_runtime(|_| async {
         let (disk, clock) = (SimDisk::new(), Hand::new());
-        let rig = rig(&disk, &clock).with("manifest_queue", "1");
+        let rig = rig(&disk, &clock)
+            .with("manifest_queue", "1")
+            .with("max_streams", "1024");
         let (log, stream) = one_stream(&rig).await;
         tens(&stream, 0..3).await;
         let [trim, commit] = ["coordinator.trim", "manifest.before_commit"];
