@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use super::{files, holds, long, rig};
 use crate::{
     cold::bucket::Bucket,
-    faults::rig::Rig,
+    faults::rig::{Rig, eventually},
     sim,
     support::{close, texts, within},
 };
@@ -305,8 +305,8 @@ async fn follow(
 struct Came {
     compressed: usize,
     dropped: usize,
-    /// In Tier 2 alone.
-    far: usize,
+    /// In Tier 2.
+    archived: usize,
 }
 
 async fn play(plan: &Plan) -> Came {
@@ -337,6 +337,15 @@ async fn play(plan: &Plan) -> Came {
         world.take(step).await;
     }
     let (start, count) = (world.start, world.count);
+    if plan.warm_budget.is_some() && start < count {
+        // What comes to Tier 2 is not left to how fast the machine is.
+        within(world.stream.seal()).await.expect("sealed");
+        let stream = world.stream.clone();
+        eventually("all of it is archived", || {
+            stream.watermarks().archived >= Offset(count)
+        })
+        .await;
+    }
     world.finish().await;
     let (log, stream) = World::open(plan, &rig).await;
     holds(&stream, start..count).await;
@@ -349,7 +358,8 @@ async fn play(plan: &Plan) -> Came {
         let is_dropped = |path: &&PathBuf| !hot.contains(&path.with_extension("tls"));
         came.dropped = compressed.iter().filter(is_dropped).count();
         let segments = within(stream.segments()).await.expect("segments");
-        came.far = segments.iter().filter(|segment| segment.tier == 2).count();
+        let has_object = |segment: &&tierlog::SegmentInfo| segment.object_key.is_some();
+        came.archived = segments.iter().filter(has_object).count();
     }
     drop(stream);
     close(log).await;
@@ -389,13 +399,13 @@ fn readers_see_every_offset_once_whatever_moves_under_them() {
         all.set(Came {
             compressed: before.compressed + came.compressed,
             dropped: before.dropped + came.dropped,
-            far: before.far + came.far,
+            archived: before.archived + came.archived,
         });
         Ok(())
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
     let all = all.get();
     // Of tens of segments; that somebody is told of a trim is a matter of luck.
-    let enough = all.compressed > 0 && all.dropped > 0 && all.far > 0;
+    let enough = all.compressed > 0 && all.dropped > 0 && all.archived > 0;
     assert!(enough || cases < 48, "{all:?}");
 }
