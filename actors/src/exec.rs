@@ -20,6 +20,12 @@ use std::{
 
 use tokio::sync::{Notify, oneshot};
 
+/// What threads for compression are called.
+const COMPRESS: &str = "compress";
+/// How much they give way: where others want the processor as well, each gets three times as much of it.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 5;
+
 /// A piece of blocking work.
 pub type Job = Box<dyn FnOnce() + Send>;
 
@@ -76,7 +82,7 @@ impl ThreadPool {
         Ok(Self {
             // Two more than may sync at once, so that a write never waits behind syncs alone.
             write: Some(start_threads("write", threads + 2, queue)?),
-            compress: Some(start_threads("compress", compressing, queue)?),
+            compress: Some(start_threads(COMPRESS, compressing, queue)?),
             ..Self::start_for_reading(threads, queue)?
         })
     }
@@ -109,14 +115,31 @@ impl ThreadPool {
     }
 }
 
+/// Lets every other thread of the machine go first: segments can wait, and appends can't. A system that
+/// refuses it loses nothing but that.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{getpriority_process, setpriority_process};
+        let this = Some(rustix::thread::gettid());
+        if let Ok(own) = getpriority_process(this) {
+            let _ = setpriority_process(this, (own + NICE).min(19));
+        }
+    }
+}
+
 /// Threads that take from one queue; at least one.
 fn start_threads(name: &str, count: usize, queue: usize) -> std::io::Result<flume::Sender<Job>> {
+    let gives_way = name == COMPRESS;
     let (sender, receiver) = flume::bounded::<Job>(queue);
     for index in 0..count.max(1) {
         let receiver = receiver.clone();
         thread::Builder::new()
             .name(format!("tierlog-{name}-{index}"))
             .spawn(move || {
+                if gives_way {
+                    give_way();
+                }
                 while let Ok(job) = receiver.recv() {
                     // A job that panics must not take its thread with it; its completion is
                     // dropped by the unwinding and tells the actor.
@@ -260,6 +283,17 @@ mod tests {
         assert_eq!(died.wait(), Err(JobDied));
         assert_eq!(run(&pool, Work::Write, &running, || 7).wait(), Ok(7));
         assert_eq!(running.count(), 0);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn threads_that_compress_give_way_to_those_that_write() {
+        let nice = || rustix::process::getpriority_process(Some(rustix::thread::gettid()));
+        let (pool, running) = (pool(), Running::default());
+        let of = |work| run(&pool, work, &running, nice).wait().expect("a thread");
+        let write = of(Work::Write).expect("its own priority");
+        let compress = of(Work::Compress).expect("its own priority");
+        assert_eq!(compress, (write + NICE).min(19));
     }
 
     #[test]

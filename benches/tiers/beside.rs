@@ -63,6 +63,8 @@ pub fn run() {
 fn measure(data: &Path, busy: bool) -> Vec<f64> {
     let folder = place::folder();
     copy(data, &folder.path().join("log"));
+    // What the copy left in the cache is not to be written during the measurement.
+    rustix::fs::sync();
     let settings = Settings {
         flush: tierlog::FlushPolicy::Always,
         cold: busy.then(|| {

@@ -4,17 +4,19 @@ use std::{
     collections::VecDeque,
     fmt, io,
     ops::Range,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, TryFutureExt, stream, stream::BoxStream};
+use futures::{FutureExt, StreamExt, TryFutureExt, future, stream, stream::BoxStream};
 use tierlog_cold::{
     client::Client,
     store::{StoreError, StoreErrorKind},
 };
 use tierlog_storage::{catalog::SegmentKey, disk::DiskFile, segment::Latched};
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 
 /// Windows that are kept, of all objects together.
 const WINDOWS: usize = 8;
@@ -24,7 +26,7 @@ const AHEAD_MAX: u64 = 2 << 20;
 const AHEAD_FIRST: u64 = 256 << 10;
 
 /// One who reads all of an object gets it in parts of so many bytes, of which so many are on their way.
-const PART: u64 = 2 << 20;
+const PART: u64 = 4 << 20;
 const AT_ONCE: usize = 4;
 
 /// Whoever wants to read holds the other end, and the reads end with them.
@@ -159,7 +161,7 @@ impl Remote {
         }
         while flow.end() < range.end {
             let end = flow.end();
-            let begin = || Flow::parts(&self.client, file, end);
+            let begin = || Flow::parts(self, file, end);
             let parts = flow.parts.get_or_insert_with(begin);
             match self.wait(file, parts.next().map(Option::transpose)) {
                 Ok(Some(part)) => flow.push(range.start, &part),
@@ -225,11 +227,19 @@ struct Flow {
 type Parts = BoxStream<'static, Result<Bytes, StoreError>>;
 
 impl Flow {
-    fn parts(client: &Client, file: &RemoteFile, from: u64) -> Parts {
-        let (client, key, len) = (client.clone(), file.key.to_string(), file.len);
+    /// Each part is a task, so that it comes while the thread that wants it writes what it has.
+    fn parts(remote: &Remote, file: &RemoteFile, from: u64) -> Parts {
+        let (client, runtime) = (remote.client.clone(), remote.runtime.clone());
+        let (key, len) = (file.key.to_string(), file.len);
         let parts = (from..len).step_by(PART as usize).map(move |from| {
             let (client, key) = (client.clone(), key.clone());
-            async move { client.read(&key, from..(from + PART).min(len)).await }
+            let read = async move { client.read(&key, from..(from + PART).min(len)).await };
+            let mut read = read.boxed();
+            // What is there at once needs no task, nor a runtime that has a thread for it.
+            match (&mut read).now_or_never() {
+                Some(part) => future::ready(part).left_future(),
+                None => Coming(runtime.spawn(read)).right_future(),
+            }
         });
         stream::iter(parts).buffered(AT_ONCE).boxed()
     }
@@ -253,6 +263,26 @@ impl Flow {
         let len = self.bytes.len();
         let (begin, end) = (at(range.start).min(len), at(range.end).min(len));
         self.bytes.slice(begin..end.max(begin))
+    }
+}
+
+/// A part on its way. It is given up with the one who wanted it.
+struct Coming(JoinHandle<Result<Bytes, StoreError>>);
+
+impl Future for Coming {
+    type Output = Result<Bytes, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // A runtime that shuts down ends its tasks.
+        let ended = |_| StoreError::new(StoreErrorKind::Unknown, "the runtime is gone");
+        let done = Pin::new(&mut self.0).poll(cx);
+        done.map(|done| done.map_err(ended).flatten())
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -70,8 +70,8 @@ pub struct Reader {
     /// Where the frames behind the chunk go on.
     pub(super) next: Option<(SegmentNo, Spot)>,
     pub(super) flight: Option<Flight>,
-    /// The block behind the chunk, on its way before it is asked for.
-    pub(super) ahead: Option<Flight>,
+    /// The blocks behind the chunk, on their way before they are asked for.
+    pub(super) ahead: [Option<Flight>; 2],
     /// How many blocks in a row were read one behind the other.
     pub(super) run: u32,
     /// Frames that were found bad once since the last good block.
@@ -137,7 +137,7 @@ impl Reader {
             chunk: None,
             next: None,
             flight: None,
-            ahead: None,
+            ahead: [None, None],
             run: 0,
             suspects: Vec::new(),
             fault: String::new(),
@@ -241,7 +241,7 @@ impl Reader {
     /// Drops everything that was found out about where records are.
     pub(super) fn forget_place(&mut self) {
         (self.chunk, self.next) = (None, None);
-        (self.flight, self.ahead) = (None, None);
+        (self.flight, self.ahead) = (None, [None, None]);
         (self.lost, self.bad_tail) = (None, None);
         self.suspects.clear();
         (self.run, self.flaps) = (0, 0);

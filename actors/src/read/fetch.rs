@@ -79,8 +79,9 @@ pub(super) enum Task {
 /// What came of it.
 #[derive(Debug)]
 pub(super) enum Fetched {
-    /// The block that holds the wanted offset.
-    Block(Block),
+    /// The block that holds the wanted offset, and where the block behind the next one begins, if that
+    /// is known without reading the next one.
+    Block(Block, Option<Spot>),
     /// The frame that begins here is bad.
     Bad { spot: Spot, what: String },
     /// The wanted offset is damaged; behind the damage frames go on at the spot.
@@ -155,8 +156,9 @@ fn from_file(ctx: &ReadContext, order: &Order) -> Result<Fetched, StorageError> 
         },
         (Task::Index, _) => ensure_index(order, &open).map(|()| Fetched::Done),
         _ => {
-            let fetched = read(ctx, order, &open)?;
-            if let (Fetched::Block(block), Some(_)) = (&fetched, open.warm()) {
+            let mut fetched = read(ctx, order, &open)?;
+            if let (Fetched::Block(block, beyond), Some(view)) = (&mut fetched, open.warm()) {
+                *beyond = warm::beyond(view, &order.segment, block);
                 ctx.decoded(order.stream, &order.segment, block.bytes.len());
             }
             Ok(fetched)
@@ -186,7 +188,7 @@ fn read(ctx: &ReadContext, order: &Order, open: &OpenFile) -> Result<Fetched, St
                 );
                 return Ok(Fetched::Bad { spot, what });
             }
-            Ok(block) if block.end > order.wanted => return Ok(Fetched::Block(block)),
+            Ok(block) if block.end > order.wanted => return Ok(Fetched::Block(block, None)),
             Ok(block) => spot = Spot::behind(&block),
             Err(BlockError::Bad { fault, .. }) => {
                 return Ok(Fetched::Bad {

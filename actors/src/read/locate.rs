@@ -193,27 +193,23 @@ impl Reader {
         if !goes_on && position != segment.base {
             self.run = 0;
         }
+        // It comes first, since it knows what lies beyond; what it has read is in the cache as well.
+        if let Some(flight) = self.take_ahead(segment, spot) {
+            self.flight = Some(flight);
+            return;
+        }
         if let Some(spot) = spot
             && let Some(block) = self.ctx.blocks.get(&key_of(stream, segment, spot))
             && block.first == spot.offset
             && block.end > position
         {
             self.ctx.meters.block_hits.increment(1);
-            self.accept(segment, &block);
+            self.accept(segment, &block, None);
             return;
         }
-        let ahead = self.ahead.take().filter(|flight| {
-            flight.order.segment.no == segment.no
-                && flight.order.from == spot
-                && flight.order.wanted == position
-        });
-        self.flight = Some(ahead.unwrap_or_else(|| {
-            let want = if self.run > 0 { BLOCK } else { FIRST_BLOCK };
-            Flight::begin(
-                &self.ctx,
-                self.order(segment, position, spot, want, Task::Read),
-            )
-        }));
+        let want = if self.run > 0 { BLOCK } else { FIRST_BLOCK };
+        let order = self.order(segment, position, spot, want, Task::Read);
+        self.flight = Some(Flight::begin(&self.ctx, order));
     }
 
     /// Passes over what the index says is too early; false while the index is being loaded.
@@ -266,20 +262,32 @@ impl Reader {
     }
 
     /// A block with the position has come.
-    fn accept(&mut self, segment: &Arc<Segment>, block: &Block) {
+    fn accept(&mut self, segment: &Arc<Segment>, block: &Block, beyond: Option<Spot>) {
         self.chunk = Some(Chunk::of_block(block, segment.no, segment.end()));
         self.next = Some((segment.no, Spot::behind(block)));
         self.suspects.clear();
         self.flaps = 0;
         self.run = self.run.saturating_add(1);
         if self.run > 1 {
-            self.read_ahead(segment, block.end);
+            self.read_ahead(segment, block.end, beyond);
         }
     }
 
-    /// Begins to read what follows, so that a scan finds it in memory.
-    fn read_ahead(&mut self, segment: &Arc<Segment>, next: Offset) {
-        if next >= self.limit() {
+    /// The block at the position, if it was begun ahead of that.
+    fn take_ahead(&mut self, segment: &Segment, spot: Option<Spot>) -> Option<Flight> {
+        let position = self.position;
+        let is_it = |order: &Order| {
+            order.segment.no == segment.no && order.from == spot && order.wanted == position
+        };
+        let mut ahead = self.ahead.iter_mut();
+        ahead.find_map(|slot| slot.take_if(|flight| is_it(&flight.order)))
+    }
+
+    /// Begins to read what follows, so that a scan finds it in memory. Where the block behind that is
+    /// known as well, another thread decodes it meanwhile; and none waits for the reader in between.
+    fn read_ahead(&mut self, segment: &Arc<Segment>, next: Offset, beyond: Option<Spot>) {
+        let limit = self.limit();
+        if next >= limit {
             return;
         }
         let (segment, spot) = match self.next {
@@ -297,17 +305,35 @@ impl Reader {
                 None => return,
             },
         };
-        if !self.ctx.blocks.has(&key_of(self.stream.id, &segment, spot)) {
-            let order = self.order(&segment, next, Some(spot), BLOCK, Task::Read);
-            self.ahead = Flight::try_begin(&self.ctx, order);
+        let beyond = beyond.filter(|beyond| {
+            next < beyond.offset
+                && beyond.offset < limit.min(segment.end())
+                && !segment.copies.is_remote()
+        });
+        let wanted = [Some((next, spot)), beyond.map(|spot| (spot.offset, spot))];
+        let mut old = std::mem::take(&mut self.ahead);
+        for (slot, (offset, spot)) in wanted.into_iter().flatten().enumerate() {
+            let is_it = |flight: &mut Flight| {
+                flight.order.segment.no == segment.no && flight.order.from == Some(spot)
+            };
+            let known = old.iter_mut().find_map(|flight| flight.take_if(is_it));
+            self.ahead[slot] = known.or_else(|| self.begin_ahead(&segment, offset, spot));
         }
+    }
+
+    fn begin_ahead(&self, segment: &Arc<Segment>, offset: Offset, spot: Spot) -> Option<Flight> {
+        if self.ctx.blocks.has(&key_of(self.stream.id, segment, spot)) {
+            return None;
+        }
+        let order = self.order(segment, offset, Some(spot), BLOCK, Task::Read);
+        Flight::try_begin(&self.ctx, order)
     }
 
     /// A job has ended.
     fn land(&mut self, order: &Order, landed: Result<Fetched, JobDied>) -> Result<(), Error> {
         let no = order.segment.no;
         match landed {
-            Ok(Fetched::Block(block)) => self.accept(&order.segment, &block),
+            Ok(Fetched::Block(block, beyond)) => self.accept(&order.segment, &block, beyond),
             Ok(Fetched::Bad { spot, what }) => self.meet_bad_frame(order, spot, &what),
             Ok(Fetched::GoOn(spot)) => {
                 self.next = Some((no, spot));

@@ -28,7 +28,7 @@ impl Reader {
     pub(super) fn meet_bad_frame(&mut self, order: &Order, spot: Spot, what: &str) {
         let key = key_of(order.stream, &order.segment, spot);
         self.ctx.blocks.drop_block(&key);
-        (self.next, self.ahead) = (None, None);
+        (self.next, self.ahead) = (None, [None, None]);
         if self.suspect(order.segment.no, spot.pos) {
             return;
         }

@@ -46,6 +46,15 @@ pub(super) fn block(view: &WarmView, segment: &Segment, spot: Spot) -> Result<Bl
     Block::of(part, spot.pos, segment.salt, spot.offset).map_err(bad)
 }
 
+/// Where the block behind the one behind this begins.
+pub(super) fn beyond(view: &WarmView, segment: &Segment, block: &Block) -> Option<Spot> {
+    let next = view.index().at(block.next_pos)?;
+    let frame = view
+        .index()
+        .at(next.plain_pos + u64::from(next.plain_len))?;
+    (frame.plain_pos < segment.end_byte()).then(|| begin(frame))
+}
+
 /// Where to begin for an offset or a time, as the file's own index says.
 pub(super) fn index(view: &WarmView, segment: &Segment) -> SparseIndex {
     let mut index = SparseIndex::default();
@@ -97,7 +106,7 @@ pub(super) fn instead(ctx: &ReadContext, order: &Order) -> Option<Fetched> {
         let block = block(view, segment, spot).ok()?;
         if block.end > order.wanted {
             ctx.wish_healed(order.stream, segment);
-            return Some(Fetched::Block(block));
+            return Some(Fetched::Block(block, None));
         }
         spot = Spot::behind(&block);
     }

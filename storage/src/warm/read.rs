@@ -1,5 +1,7 @@
 //! From the stored bytes of a warm file back to those of the segment.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use zstd::bulk::Decompressor;
 
@@ -7,6 +9,12 @@ use super::{
     HEAD_LEN, IndexTail, MAX_PLAIN, WarmFault, WarmFrame, WarmHead, WarmIdentity, WarmIndex,
 };
 use crate::{crc::crc64, error::StorageError, segment::Latched};
+
+thread_local! {
+    /// Making one costs as much as decoding a short frame. It takes about 150 KiB a thread, and keeps
+    /// nothing from one frame to the next.
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
 
 /// Bytes of the file's end in which the index of most files lies whole.
 const TAIL: u64 = 64 * 1024;
@@ -52,10 +60,16 @@ pub fn decode(stored: &[u8], frame: &WarmFrame) -> Result<Bytes, WarmFault> {
             "a compressed frame decodes to another length than the index says",
         ));
     }
-    let zstd = |error: std::io::Error| WarmFault::Zstd(error.to_string());
-    let plain = Decompressor::new()
-        .and_then(|mut decompressor| decompressor.decompress(stored, len))
-        .map_err(zstd)?;
+    let plain = DECOMPRESSOR.with_borrow_mut(|kept| {
+        let mut decompressor = match kept.take() {
+            Some(decompressor) => decompressor,
+            None => Decompressor::new()?,
+        };
+        let plain = decompressor.decompress(stored, len);
+        *kept = Some(decompressor);
+        plain
+    });
+    let plain = plain.map_err(|error: std::io::Error| WarmFault::Zstd(error.to_string()))?;
     if plain.len() != len {
         return Err(WarmFault::Damaged("a compressed frame is cut short"));
     }

@@ -1,7 +1,7 @@
 //! What a log tells those who watch it: figures and lines.
 
 mod listener;
-mod recorder;
+pub mod recorder;
 mod story;
 
 use std::{

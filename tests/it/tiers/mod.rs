@@ -1,5 +1,6 @@
 //! Segments that are compressed, dropped, made again, cut and trimmed, while they are read.
 
+mod ahead;
 mod copies;
 mod crashes;
 mod mixed;
