@@ -114,9 +114,12 @@ fn parts_in_a_real_s3_server_are_taken_back_and_twice_is_as_good_as_once() {
             }
             return;
         };
-        let left = || async { listed_uploads(&port, bucket, &prefix).await };
-        a_stopped_upload_is_taken_back(|| store(&own), left, 1).await;
+        let left = || async { listed(&port, bucket, &prefix).await };
+        a_stopped_upload_is_taken_back(|| store(&own), left, 3).await;
         let id = die_in_the_midst(&store(&own)).await;
+        while left().await < 3 {
+            tokio::task::yield_now().await;
+        }
         let store = store(&own);
         for _ in 0..2 {
             store.abort(KEY, &id).await.unwrap();
@@ -125,18 +128,30 @@ fn parts_in_a_real_s3_server_are_taken_back_and_twice_is_as_good_as_once() {
     });
 }
 
-/// How many uploads in parts a server lists below a prefix.
-async fn listed_uploads(port: &str, bucket: &str, prefix: &str) -> usize {
-    let mut socket = TcpStream::connect(format!("127.0.0.1:{port}"))
-        .await
-        .unwrap();
-    let ask = format!(
-        "GET /{bucket}?uploads&prefix={prefix} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n\
-         connection: close\r\n\r\n"
-    );
-    socket.write_all(ask.as_bytes()).await.unwrap();
+/// How many uploads in parts a server lists below a prefix, and how many parts they have, together.
+async fn listed(port: &str, bucket: &str, prefix: &str) -> usize {
+    let uploads = ask(port, &format!("/{bucket}?uploads&prefix={prefix}")).await;
+    assert!(uploads.contains("ListMultipartUploadsResult"), "{uploads}");
+    let mut count = 0;
+    for upload in uploads.split("<Upload>").skip(1) {
+        let text = |tag: &str| {
+            let (_, text) = upload.split_once(&format!("<{tag}>")).unwrap();
+            text.split_once('<').unwrap().0.to_owned()
+        };
+        let (key, id) = (text("Key"), text("UploadId"));
+        let parts = ask(port, &format!("/{bucket}/{key}?uploadId={id}")).await;
+        count += 1 + parts.matches("<Part>").count();
+    }
+    count
+}
+
+/// What a server on loopback answers to whoever asks.
+async fn ask(port: &str, what: &str) -> String {
+    let to = format!("127.0.0.1:{port}");
+    let mut socket = TcpStream::connect(&to).await.unwrap();
+    let request = format!("GET {what} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.contains("ListMultipartUploadsResult"), "{answer}");
-    answer.matches("<Upload>").count()
+    answer
 }
