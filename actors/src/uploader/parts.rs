@@ -246,11 +246,11 @@ impl Parts for Sender {
                 let what = format!("an upload of {} is not gone on with: {why}", self.key);
                 StoreError::new(StoreErrorKind::Source, what)
             };
+            self.log.faults.at("uploader.before_parts").await;
             // Nobody would take back what an owner leaves that was overtaken.
             if let LinkState::Ended(error) = self.link.state() {
                 return Err(refused(error.to_string()));
             }
-            self.log.faults.at("uploader.before_parts").await;
             let begun = self.unfinished.begin(self.parts(id), self.number).await;
             begun.map_err(|error| refused(error.to_string()))?;
             self.log.faults.at("uploader.after_parts").await;
