@@ -313,7 +313,9 @@ fn golden(name: &str) -> PathBuf {
 }
 
 /// A history, and the names of the files that keep it.
-const HISTORIES: [(fn() -> Written, &str, &str); 2] = [
+type History = (fn() -> Written, &'static str, &'static str);
+
+const HISTORIES: [History; 2] = [
     (write, "manifest-v1.tlm", "CURRENT-v1"),
     (write_parts, "manifest-v1-parts.tlm", "CURRENT-v1-parts"),
 ];
@@ -353,7 +355,7 @@ fn version_1_is_read_as_ever() {
 }
 
 /// Reads the files that keep a history; tells how many types of entries they hold.
-fn read_as_ever(history: (fn() -> Written, &str, &str), chunks: usize) -> usize {
+fn read_as_ever(history: History, chunks: usize) -> usize {
     let (write, manifest, current) = history;
     let (_, _, expected) = write();
     let epoch = expected.epoch;
