@@ -115,7 +115,7 @@ pub mod testing {
     pub use tierlog_actors::{
         clock::{Clock, SystemClock},
         exec::{Executor, Job, ThreadPool, Work},
-        fault::{Action, COLD_POINTS, Faults, MOVE_POINTS, POINTS, SWEEP_POINTS},
+        fault::{Action, COLD_POINTS, Faults, MOVE_POINTS, PARTS_POINTS, POINTS, SWEEP_POINTS},
         supervisor::Injected,
     };
     pub use tierlog_cold as cold;

@@ -50,6 +50,9 @@ pub const COLD_POINTS: &[&str] = &[
     "uploader.publish",
 ];
 
+/// Those that only an upload in parts comes by.
+pub const PARTS_POINTS: &[&str] = &["uploader.before_parts", "uploader.after_parts"];
+
 /// Those that only a sweep of Tier 2 comes by.
 pub const SWEEP_POINTS: &[&str] = &["coordinator.before_discard"];
 
@@ -117,6 +120,7 @@ mod armed {
                 super::MOVE_POINTS,
                 super::COLD_POINTS,
                 super::SWEEP_POINTS,
+                super::PARTS_POINTS,
             ];
             let known = all.iter().any(|points| points.contains(&point));
             assert!(known, "no such point: {point}");

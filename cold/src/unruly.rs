@@ -11,7 +11,7 @@ use bytes::Bytes;
 use fastrand::Rng;
 use tokio::{sync::Notify, time::sleep};
 
-use crate::store::{Answer, Listed, Source, Store, StoreError, StoreErrorKind};
+use crate::store::{Answer, Listed, Source, Store, StoreError, StoreErrorKind, UploadId};
 
 /// How a call goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -345,6 +345,15 @@ impl Store for Unruly {
             }
             let (inner, owned) = (Arc::clone(&self.inner), key.to_owned());
             let done = async move { inner.delete(&owned).await };
+            change(misdeed, key, done).await
+        })
+    }
+
+    fn abort<'a>(&'a self, key: &'a str, id: &'a UploadId) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let misdeed = self.enter().await;
+            let (inner, owned, id) = (Arc::clone(&self.inner), key.to_owned(), id.clone());
+            let done = async move { inner.abort(&owned, &id).await };
             change(misdeed, key, done).await
         })
     }

@@ -1,7 +1,8 @@
 //! The manifest of format version 1, byte for byte.
 //!
-//! `golden/manifest-v1.tlm` and `golden/CURRENT-v1` hold every entry that version 1 knows, a snapshot
-//! and a chunk that is full. Every later version must read them to the same state (P13), and while
+//! `golden/manifest-v1.tlm` and `golden/CURRENT-v1` hold every entry that every program of version 1
+//! knows, a snapshot and a chunk that is full; `golden/manifest-v1-parts.tlm` and
+//! `golden/CURRENT-v1-parts` those of uploads in parts, which are optional. Every later version must read them to the same state (P13), and while
 //! version 1 is what is written, writing must give the same bytes.
 //!
 //! A change that is meant to alter the bytes before version 1 is released: run this test with
@@ -18,7 +19,7 @@ use tierlog_storage::{
     layout::Layout,
     manifest::{
         Current, Entry, Keep, ManifestLog, ManifestOptions, ManifestState, RetentionState, Seq,
-        inspect, replay,
+        UploadId, inspect, replay,
     },
 };
 
@@ -227,14 +228,49 @@ fn filler(n: u8) -> Entry {
     }
 }
 
-/// Writes the golden history on an empty disk.
-fn write() -> (Arc<dyn Disk>, Layout, ManifestState) {
+fn begun(segment: u64, id: &str) -> Entry {
+    Entry::PartsBegun {
+        key: format!("streams/a/{segment:020}-3-{segment}.tlz"),
+        id: UploadId::new(id).unwrap(),
+    }
+}
+
+fn gone(segment: u64, id: &str) -> Entry {
+    Entry::PartsGone {
+        key: format!("streams/a/{segment:020}-3-{segment}.tlz"),
+        id: UploadId::new(id).unwrap(),
+    }
+}
+
+/// Every entry, as programs know them that know nothing of uploads in parts.
+fn write() -> Written {
+    write_all(&before(), &commits())
+}
+
+/// Uploads in parts: two in the snapshot, of which one comes to its end, and a third.
+fn write_parts() -> Written {
+    let mut before = before();
+    before.extend([begun(0, "upload-0"), begun(1, "https://x/session?id=1")]);
+    write_all(
+        &before,
+        &[
+            vec![begun(1, "VXBsb2FkIElE.2~x")],
+            vec![gone(0, "upload-0")],
+            vec![begun(2, "upload-2"), gone(2, "upload-2")],
+        ],
+    )
+}
+
+type Written = (Arc<dyn Disk>, Layout, ManifestState);
+
+/// Writes a history on an empty disk.
+fn write_all(before: &[Entry], commits: &[Vec<Entry>]) -> Written {
     let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
     let layout = Layout::new("/log");
     disk.create_dir(layout.root()).unwrap();
     disk.create_dir(&layout.manifest_dir()).unwrap();
     let mut state = ManifestState::new(LOG);
-    state.apply_all(&before()).unwrap();
+    state.apply_all(before).unwrap();
     state.seq = Seq(1000);
     let options = ManifestOptions {
         chunk_size: 16 << 10,
@@ -250,7 +286,6 @@ fn write() -> (Arc<dyn Disk>, Layout, ManifestState) {
     )
     .unwrap();
     log.publish().unwrap();
-    let commits = commits();
     for results in [
         log.commit(&commits[..3], &mut state).unwrap(),
         log.commit(&commits[3..], &mut state).unwrap(),
@@ -277,13 +312,26 @@ fn golden(name: &str) -> PathBuf {
         .join(name)
 }
 
+/// A history, and the names of the files that keep it.
+type History = (fn() -> Written, &'static str, &'static str);
+
+const HISTORIES: [History; 2] = [
+    (write, "manifest-v1.tlm", "CURRENT-v1"),
+    (write_parts, "manifest-v1-parts.tlm", "CURRENT-v1-parts"),
+];
+
 #[test]
 fn version_1_is_written_as_ever() {
-    let (disk, layout, _) = write();
-    for (name, written) in [
-        ("manifest-v1.tlm", bytes(&*disk, layout.manifest(7))),
-        ("CURRENT-v1", bytes(&*disk, layout.current())),
-    ] {
+    let files = HISTORIES
+        .into_iter()
+        .flat_map(|(write, manifest, current)| {
+            let (disk, layout, _) = write();
+            [
+                (manifest, bytes(&*disk, layout.manifest(7))),
+                (current, bytes(&*disk, layout.current())),
+            ]
+        });
+    for (name, written) in files {
         let path = golden(name);
         if std::env::var_os("TIERLOG_REGENERATE_GOLDEN").is_some() {
             std::fs::write(&path, &written).unwrap();
@@ -297,20 +345,30 @@ fn version_1_is_written_as_ever() {
 
 #[test]
 fn version_1_is_read_as_ever() {
+    // Every type that there is, but for what is said of parts.
+    assert_eq!(read_as_ever(HISTORIES[0], 2), 26);
+    let (_, _, state) = write_parts();
+    let ids = state.parts.iter().map(|parts| parts.id.as_str());
+    let left = ["https://x/session?id=1", "VXBsb2FkIElE.2~x"];
+    assert!(ids.eq(left), "{:?}", state.parts);
+    read_as_ever(HISTORIES[1], 1);
+}
+
+/// Reads the files that keep a history; tells how many types of entries they hold.
+fn read_as_ever(history: History, chunks: usize) -> usize {
+    let (write, manifest, current) = history;
     let (_, _, expected) = write();
+    let epoch = expected.epoch;
     let disk = SimDisk::new();
     let layout = Layout::new("/log");
     disk.create_dir(layout.root()).unwrap();
     disk.create_dir(&layout.manifest_dir()).unwrap();
-    for (name, path) in [
-        ("manifest-v1.tlm", layout.manifest(7)),
-        ("CURRENT-v1", layout.current()),
-    ] {
+    for (name, path) in [(manifest, layout.manifest(7)), (current, layout.current())] {
         let bytes = std::fs::read(golden(name)).unwrap();
         disk.create_new(&path).unwrap().write_at(&bytes, 0).unwrap();
     }
     let current = Current::read(&disk, &layout).unwrap().unwrap();
-    assert_eq!((current.number, current.epoch), (7, Epoch(4)));
+    assert_eq!((current.number, current.epoch), (7, epoch));
     let replayed = replay(&disk, &layout, &current).unwrap();
     assert_eq!(replayed.state, expected);
     assert!(replayed.report.damage.is_empty() && !replayed.report.torn);
@@ -318,7 +376,6 @@ fn version_1_is_read_as_ever() {
     let [file] = &seen.files[..] else {
         panic!("{seen:?}")
     };
-    assert_eq!(file.chunks.len(), 2);
-    // Every type that there is.
-    assert_eq!(file.entries_by_type.len(), 26, "{:?}", file.entries_by_type);
+    assert_eq!(file.chunks.len(), chunks);
+    file.entries_by_type.len()
 }

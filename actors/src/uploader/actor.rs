@@ -21,6 +21,7 @@ use tokio::sync::{Notify, watch};
 use super::{
     claim::{Claimant, Owned},
     handle::UploaderHandle,
+    parts::{Unfinished, take_back},
     source::FileSource,
     survey::{discard, survey},
     tidy::tidy,
@@ -65,6 +66,7 @@ pub fn spawn(args: UploaderArgs) -> (UploaderHandle, Ended<UploaderActor>) {
     } = args;
     let under_way: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
     let owned = Arc::clone(&claimant.owned);
+    let unfinished = claimant.unfinished.clone();
     link.set(LinkState::Claiming(None));
     let published = Arc::new(Notify::new());
     let (claim, claimed) = (claimant.claim(Arc::clone(&link)), Arc::clone(&published));
@@ -80,6 +82,8 @@ pub fn spawn(args: UploaderArgs) -> (UploaderHandle, Ended<UploaderActor>) {
             Arc::clone(&owned),
             Arc::clone(&published),
         ),
+        taking_back: take_back(Arc::clone(&link), unfinished.clone()),
+        unfinished,
         published,
         log,
         link,
@@ -106,6 +110,9 @@ pub struct UploaderActor {
     published: Arc<Notify>,
     /// Puts tombstones in the place of old catalog objects; not counted, and never over.
     tidying: BoxFuture<'static, ()>,
+    /// Takes back what is left of uploads in parts; the same.
+    taking_back: BoxFuture<'static, ()>,
+    unfinished: Unfinished,
     /// Gone with this actor. A job that waits for a store that hangs ends then: a successor does not begin
     /// before it has, nor does another owner of the directory.
     alive: watch::Sender<()>,
@@ -131,6 +138,7 @@ impl UploaderActor {
                 Some(()) = self.under_way.next(), if !self.under_way.is_empty() => {}
                 signal = mailbox.recv(), if takes_more => return signal,
                 () = &mut self.tidying => {}
+                () = &mut self.taking_back => {}
             }
         }
     }
@@ -246,11 +254,15 @@ impl Message<Upload> for UploaderActor {
     async fn handle(&mut self, message: Upload, _: &mut Context<Self, ()>) {
         self.log.faults.at("uploader.take").await;
         let Upload { key, copy, done } = message;
+        let (log, link) = (Arc::clone(&self.log), Arc::clone(&self.link));
+        let sender = || self.unfinished.sender(log, link, key.to_string());
+        let sender = self.link.is_durable.then(sender);
         let source = FileSource {
             path: self.log.layout.warm(key.stream, key.segment),
             log: Arc::clone(&self.log),
             running: self.running.clone(),
             len: copy.file_len,
+            sender,
         };
         self.begin(done, upload(Arc::clone(&self.link), source, key, copy));
     }

@@ -14,6 +14,7 @@ use tierlog_storage::{
 };
 use tokio::{sync::Mutex, time::sleep};
 
+use super::parts::Unfinished;
 use crate::{
     cold::{Claimed, ColdLink, LinkState},
     context::backoff,
@@ -37,6 +38,8 @@ pub struct Claimant {
     unfenced: bool,
     /// What was claimed. An uploader that takes the place of another one goes on with it.
     pub(super) owned: Owned,
+    /// Uploads in parts of which something may be left.
+    pub(super) unfinished: Unfinished,
 }
 
 /// Why a claim came to nothing.
@@ -63,6 +66,7 @@ impl Claimant {
                 false => link.owner,
             },
             state: Arc::new(state.clone()),
+            unfinished: Unfinished::new(manifest.clone(), &state.parts),
             manifest,
             unfenced,
             owned: Owned::default(),

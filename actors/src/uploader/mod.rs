@@ -4,6 +4,7 @@
 mod actor;
 mod claim;
 mod handle;
+mod parts;
 mod source;
 mod survey;
 mod tidy;

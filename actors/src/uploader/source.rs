@@ -4,9 +4,10 @@ use std::{fmt, io, ops::Range, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use tierlog_cold::store::Source;
+use tierlog_cold::store::{Parts, Source};
 use tierlog_storage::{disk::Access, segment::Latched};
 
+use super::parts::Sender;
 use crate::{
     context::LogContext,
     exec::{Running, Work},
@@ -18,11 +19,17 @@ pub(super) struct FileSource {
     pub(super) running: Running,
     pub(super) path: PathBuf,
     pub(super) len: u64,
+    /// Keeps account of parts, where they outlive the process.
+    pub(super) sender: Option<Sender>,
 }
 
 impl Source for FileSource {
     fn len(&self) -> u64 {
         self.len
+    }
+
+    fn parts(&self) -> Option<&dyn Parts> {
+        self.sender.as_ref().map(|sender| sender as &dyn Parts)
     }
 
     fn read(&self, range: Range<u64>) -> BoxFuture<'_, io::Result<Bytes>> {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 
 pub use crate::store::Created;
-use crate::store::{Answer, Listed, Source, Store, StoreError, StoreErrorKind};
+use crate::store::{Answer, Listed, Source, Store, StoreError, StoreErrorKind, UploadId};
 
 mod breaker;
 mod gate;
@@ -166,6 +166,12 @@ impl Client {
             .await
     }
 
+    /// Takes back what is left of an upload in parts. One that the store does not know is no error.
+    pub async fn abort(&self, key: &str, id: &UploadId) -> Result<(), StoreError> {
+        self.call(Op::Abort, key, 0, || self.shared.store.abort(key, id))
+            .await
+    }
+
     /// Up to `most` objects whose key begins with `prefix` and is greater than `after`, in order. It
     /// may be stale, in both directions.
     pub async fn list(
@@ -259,7 +265,9 @@ fn sensible(op: Op, error: StoreError) -> StoreError {
         (Op::Create, kind) => !matches!(kind, Missing | Short),
         (Op::Read, kind) => kind != Exists,
         (Op::Stat, kind) => !matches!(kind, Exists | Short),
-        (Op::Replace | Op::Delete | Op::List, kind) => !matches!(kind, Exists | Missing | Short),
+        (Op::Replace | Op::Delete | Op::List | Op::Abort, kind) => {
+            !matches!(kind, Exists | Missing | Short)
+        }
     };
     match is_answer {
         true => error,

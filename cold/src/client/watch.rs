@@ -15,17 +15,19 @@ pub enum Op {
     Stat,
     Delete,
     List,
+    Abort,
 }
 
 impl Op {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Create,
         Self::Replace,
         Self::Read,
         Self::Stat,
         Self::Delete,
         Self::List,
+        Self::Abort,
     ];
 
     /// Its name, for labels.
@@ -37,6 +39,7 @@ impl Op {
             Self::Stat => "stat",
             Self::Delete => "delete",
             Self::List => "list",
+            Self::Abort => "abort",
         }
     }
 }

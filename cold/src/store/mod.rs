@@ -4,6 +4,7 @@ use std::{fmt, io, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+pub use tierlog_storage::manifest::UploadId;
 
 mod dir;
 mod key;
@@ -44,7 +45,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Whether what it holds outlives the process.
     fn is_durable(&self) -> bool;
 
-    /// Makes an object that must not exist yet.
+    /// Makes an object that must not exist yet. In parts only where the source says who keeps account of
+    /// that, otherwise in one piece.
     fn create<'a>(&'a self, key: &'a str, source: Arc<dyn Source>) -> Answer<'a, ()>;
 
     /// Puts a small object in the place of whatever is there.
@@ -59,6 +61,14 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// Removes an object. One that is not there is no error.
     fn delete<'a>(&'a self, key: &'a str) -> Answer<'a, ()>;
+
+    /// Takes back what is left of an upload in parts, whoever began it. One that the store does not know,
+    /// or that has become the object, is no error; the object stays. A store that makes objects in one
+    /// piece has nothing to take back.
+    fn abort<'a>(&'a self, key: &'a str, id: &'a UploadId) -> Answer<'a, ()> {
+        let _ = (key, id);
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Up to `most` objects whose key begins with `prefix` and is greater than `after`, in the order of
     /// their keys.
@@ -90,6 +100,23 @@ pub struct Listed {
     pub len: u64,
 }
 
+/// Keeps account of uploads in parts: parts are invisible in a store, and stay there when a process dies,
+/// unless somebody knows what the store calls their upload.
+///
+/// ```text
+///   the store names an upload ─▶ begun ─▶ parts ─▶ completed ─▶ done
+///                                  │ error          └ given up: taken back, as far as possible
+///                                  └▶ no part is sent; taken back
+/// ```
+pub trait Parts: Send + Sync + fmt::Debug {
+    /// The store has begun an upload. No part is sent before this has come back, nor after an error.
+    fn begun<'a>(&'a self, id: &'a UploadId) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// An upload has become the object: nothing else is left of it. Of one that is given up nobody is
+    /// told: a part may still be on its way, so that it has to be [aborted](Store::abort) some time later.
+    fn done(&self, id: &UploadId);
+}
+
 /// What an object is made of. It may be read more than once, and in any order.
 pub trait Source: Send + Sync + fmt::Debug {
     /// How many bytes.
@@ -98,6 +125,11 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// True when there are none.
     fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Who keeps account, if the object may be made in parts.
+    fn parts(&self) -> Option<&dyn Parts> {
+        None
     }
 
     /// Exactly these bytes.

@@ -3,20 +3,19 @@
 
 use std::{fmt, io, ops::Range, sync::Arc};
 
-use ::opendal::{Buffer, Error, ErrorKind, Operator, Writer};
+use ::opendal::{Buffer, Error, ErrorKind, Operator};
 use bytes::Bytes;
 use futures::TryStreamExt;
 
 use super::{
-    Answer, Listed, Source, Store, StoreError, StoreErrorKind, key::checked, range_of, whole,
+    Answer, Listed, Source, Store, StoreError, StoreErrorKind, UploadId, key::checked, range_of,
+    whole,
 };
 
-/// A larger object is written in parts of this size; services take no smaller ones than 5 MiB.
-const PART: u64 = 8 * 1024 * 1024;
-/// How many parts are written at once.
-const AT_ONCE: usize = 4;
-/// Services take no more than 10,000 parts.
-const MOST_PARTS: u64 = 9_000;
+mod transport;
+mod upload;
+mod wire;
+
 /// How many objects are asked for at once in a listing.
 const PAGE: usize = 1_000;
 /// How much is told of what a service says.
@@ -90,50 +89,6 @@ impl OpendalStore {
             ErrorKind::NotFound => self.as_kind(StoreErrorKind::Denied, "create", key, &error),
             _ => self.failed("create", key, &error),
         })
-    }
-
-    async fn create_in_parts(&self, key: &str, source: &dyn Source) -> Result<(), StoreError> {
-        let len = source.len();
-        let part = PART.max(len.div_ceil(MOST_PARTS));
-        let failed = |error: Error| self.failed("create", key, &error);
-        let writer = self.operator.writer_with(key).if_not_exists(true);
-        let chunk = usize::try_from(part).unwrap_or(usize::MAX);
-        let writer = writer.chunk(chunk).concurrent(AT_ONCE).await;
-        let mut upload = Upload(Some(writer.map_err(failed)?));
-        let mut at = 0;
-        while at < len {
-            let end = (at + part).min(len);
-            let bytes = match whole(source, at..end).await {
-                Ok(bytes) => bytes,
-                Err(error) => {
-                    upload.abort().await;
-                    return Err(error);
-                }
-            };
-            let written = match upload.0.as_mut() {
-                Some(writer) => writer.write(bytes).await,
-                None => Ok(()),
-            };
-            if let Err(error) = written {
-                upload.abort().await;
-                return Err(failed(error));
-            }
-            at = end;
-        }
-        let closed = match upload.0.as_mut() {
-            Some(writer) => writer.close().await,
-            None => return Ok(()),
-        };
-        match closed {
-            Ok(_) => {
-                upload.0 = None;
-                Ok(())
-            }
-            Err(error) => {
-                upload.abort().await;
-                Err(failed(error))
-            }
-        }
     }
 
     async fn len(&self, key: &str) -> Result<u64, StoreError> {
@@ -221,6 +176,17 @@ impl OpendalStore {
         self.as_kind(kind, op, key, error)
     }
 
+    /// A failure about uploads, whose ids are not told.
+    fn failed_about(&self, op: &str, key: &str, error: &Error, ids: Vec<String>) -> StoreError {
+        let secrets = [self.secrets.clone(), ids].concat();
+        let about = Self {
+            operator: self.operator.clone(),
+            place: self.place.clone(),
+            secrets,
+        };
+        about.failed(op, key, error)
+    }
+
     fn as_kind(&self, kind: StoreErrorKind, op: &str, key: &str, error: &Error) -> StoreError {
         let message = told_by(error, &self.secrets);
         let (place, told) = (&self.place, error.kind());
@@ -277,32 +243,6 @@ fn lack(operator: &Operator) -> Option<String> {
     (!names.is_empty()).then(|| format!("the operator can't {}", names.join(", ")))
 }
 
-/// An upload in parts. When it is given up its parts are taken back, as far as there is somebody to do
-/// it: they are invisible, and would be paid for.
-struct Upload(Option<Writer>);
-
-impl Upload {
-    async fn abort(&mut self) {
-        if let Some(writer) = self.0.as_mut() {
-            // What can't be taken back is left to the bucket's own rules.
-            let _ = writer.abort().await;
-        }
-        self.0 = None;
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        if let (Some(mut writer), Ok(runtime)) =
-            (self.0.take(), tokio::runtime::Handle::try_current())
-        {
-            runtime.spawn(async move {
-                let _ = writer.abort().await;
-            });
-        }
-    }
-}
-
 impl Store for OpendalStore {
     fn place(&self) -> &str {
         &self.place
@@ -315,9 +255,9 @@ impl Store for OpendalStore {
     fn create<'a>(&'a self, key: &'a str, source: Arc<dyn Source>) -> Answer<'a, ()> {
         Box::pin(async move {
             checked(key)?;
-            match source.len() <= PART {
-                true => self.create_at_once(key, &*source).await,
-                false => self.create_in_parts(key, &*source).await,
+            match source.parts() {
+                Some(_) if source.len() > upload::PART => self.create_in_parts(key, &source).await,
+                _ => self.create_at_once(key, &*source).await,
             }
         })
     }
@@ -352,6 +292,15 @@ impl Store for OpendalStore {
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
                 deleted => deleted.map_err(|error| self.failed("delete", key, &error)),
             }
+        })
+    }
+
+    fn abort<'a>(&'a self, key: &'a str, id: &'a UploadId) -> Answer<'a, ()> {
+        Box::pin(async move {
+            checked(key)?;
+            let ids = vec![id.as_str().to_owned()];
+            let aborted = upload::abort(&self.operator, key, id).await;
+            aborted.map_err(|error| self.failed_about("abort", key, &error, ids))
         })
     }
 

@@ -22,6 +22,7 @@ pub const TOKEN: &str = "canary-token";
 /// Stops with the test.
 pub struct FakeGcs {
     pub port: u16,
+    state: Arc<Mutex<State>>,
     accepts: AbortHandle,
 }
 
@@ -86,9 +87,10 @@ impl FakeGcs {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(Mutex::new(State::default()));
+        let served = Arc::clone(&state);
         let accepting = tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                let state = Arc::clone(&state);
+                let state = Arc::clone(&served);
                 // A client that goes away is none of the server's business.
                 tokio::spawn(async move { serve(socket, port, &state).await.unwrap_or_default() });
             }
@@ -96,7 +98,15 @@ impl FakeGcs {
         Self {
             port,
             accepts: accepting.abort_handle(),
+            state,
         }
+    }
+
+    /// How many bytes each upload has got that is neither complete nor cancelled.
+    pub fn unfinished(&self) -> Vec<usize> {
+        let state = lock(&self.state);
+        let uploads = state.uploads.values();
+        uploads.map(|(_, _, come)| come.len()).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     path::Path,
     pin::Pin,
     sync::{
-        Arc, LazyLock,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     task::Poll,
@@ -19,7 +19,9 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tierlog_cold::{
     client::{Client, Policy, Unwatched},
-    store::{Blocking, DirStore, MemoryStore, Source, Store, StoreError, StoreErrorKind},
+    store::{
+        Blocking, DirStore, MemoryStore, Parts, Source, Store, StoreError, StoreErrorKind, UploadId,
+    },
     unruly::Unruly,
 };
 use tierlog_storage::{
@@ -72,8 +74,8 @@ impl Rig {
     }
 
     pub async fn make(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        let source = Bytes::copy_from_slice(bytes);
-        self.store.create(key, Arc::new(source)).await
+        let source = Kept::new(Bytes::copy_from_slice(bytes));
+        self.store.create(key, source).await
     }
 
     pub async fn content(&self, key: &str) -> Result<Bytes, StoreError> {
@@ -153,6 +155,52 @@ impl Blocking for Threads {
     }
 }
 
+/// Uploads in parts that somebody keeps account of.
+#[derive(Debug, Default)]
+pub struct Account {
+    pub begun: Mutex<Vec<UploadId>>,
+    pub done: Mutex<Vec<UploadId>>,
+}
+
+impl Parts for Account {
+    fn begun<'a>(&'a self, id: &'a UploadId) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.begun.lock().unwrap().push(id.clone());
+        Box::pin(async { Ok(()) })
+    }
+
+    fn done(&self, id: &UploadId) {
+        self.done.lock().unwrap().push(id.clone());
+    }
+}
+
+/// Bytes that may be stored in parts.
+#[derive(Debug)]
+pub struct Kept {
+    pub bytes: Bytes,
+    pub account: Account,
+}
+
+impl Kept {
+    pub fn new(bytes: Bytes) -> Arc<Self> {
+        let account = Account::default();
+        Arc::new(Self { bytes, account })
+    }
+}
+
+impl Source for Kept {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn parts(&self) -> Option<&dyn Parts> {
+        Some(&self.account)
+    }
+
+    fn read(&self, range: Range<u64>) -> BoxFuture<'_, io::Result<Bytes>> {
+        Source::read(&self.bytes, range)
+    }
+}
+
 /// A source that goes wrong, or stops, at a position.
 #[derive(Debug)]
 pub struct Breaking {
@@ -161,6 +209,7 @@ pub struct Breaking {
     pub how: Break,
     /// Whether what goes wrong has been asked for.
     pub ends: AtomicBool,
+    pub account: Account,
 }
 
 #[derive(Debug)]
@@ -178,6 +227,7 @@ impl Breaking {
             at,
             how,
             ends: AtomicBool::new(false),
+            account: Account::default(),
         })
     }
 }
@@ -185,6 +235,10 @@ impl Breaking {
 impl Source for Breaking {
     fn len(&self) -> u64 {
         self.bytes.len() as u64
+    }
+
+    fn parts(&self) -> Option<&dyn Parts> {
+        Some(&self.account)
     }
 
     fn read(&self, range: Range<u64>) -> BoxFuture<'_, io::Result<Bytes>> {

@@ -16,8 +16,8 @@ use super::{
     rig::{Inline, Rig, kind, runtime},
 };
 
-/// Longer than what is written at once.
-const IN_PARTS: usize = 21_000_000;
+/// Four parts: the first one is sent before the last one is asked for.
+const IN_PARTS: usize = 30_000_000;
 
 pub fn store(uri: &str) -> Arc<dyn Store> {
     let place = Place::parse(uri).unwrap();
@@ -25,7 +25,7 @@ pub fn store(uri: &str) -> Arc<dyn Store> {
 }
 
 /// What an environment variable names; it says so where it names nothing.
-fn named(variable: &str) -> Option<String> {
+pub fn named(variable: &str) -> Option<String> {
     let uri = std::env::var(variable).ok();
     if uri.is_none() {
         let name = std::thread::current().name().unwrap_or("a test").to_owned();
@@ -36,10 +36,10 @@ fn named(variable: &str) -> Option<String> {
 }
 
 /// Stops the server with the test.
-struct Server {
+pub struct Server {
     port: u16,
     accepts: AbortHandle,
-    _folder: TempDir,
+    pub folder: TempDir,
 }
 
 impl Drop for Server {
@@ -49,7 +49,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("bucket")).unwrap();
         let files = s3s_fs::FileSystem::new(folder.path()).unwrap();
@@ -73,11 +73,11 @@ impl Server {
         Self {
             port,
             accepts: accepting.abort_handle(),
-            _folder: folder,
+            folder,
         }
     }
 
-    fn uri(&self, bucket: &str, key: &str) -> String {
+    pub fn uri(&self, bucket: &str, key: &str) -> String {
         let at = format!("endpoint=http://127.0.0.1:{}&region=us-east-1", self.port);
         format!("s3://{bucket}/pre/fix?{at}&access_key_id=canary-id&secret_access_key={key}")
     }

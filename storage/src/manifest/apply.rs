@@ -9,6 +9,7 @@
 //! `SegmentCreated` and `Closed` for the copy of the rest.
 
 use super::{
+    PartsState, UploadId,
     entry::Entry,
     state::{
         ClaimState, ManifestState, MarkState, PendingSnapshot, SealedFacts, SegmentState,
@@ -30,6 +31,7 @@ pub(super) enum Undo {
     Epoch(Epoch),
     Published(Option<u64>),
     Claims(Vec<ClaimState>),
+    Parts(Vec<PartsState>),
     Pending(Option<PendingSnapshot>),
     StreamAdded(StreamId),
     /// Everything of a stream but its segments.
@@ -43,6 +45,7 @@ impl Undo {
             Self::Epoch(epoch) => state.epoch = epoch,
             Self::Published(number) => state.published = number,
             Self::Claims(claims) => state.claims = claims,
+            Self::Parts(parts) => state.parts = parts,
             Self::Pending(pending) => state.pending = pending,
             Self::StreamAdded(stream) => {
                 if let Some(added) = state.streams.remove(&stream) {
@@ -87,6 +90,7 @@ impl ManifestState {
                     | Entry::ColdClaim { .. }
                     | Entry::Archived { .. }
                     | Entry::Retention { .. }
+                    | Entry::PartsBegun { .. }
             )
         {
             return invalid(format!("{} stands inside a snapshot", entry.name()));
@@ -96,6 +100,8 @@ impl ManifestState {
             &Entry::Epoch { epoch, .. } => self.begin_epoch(epoch, undo),
             &Entry::Published { number } => self.note_published(number, undo),
             &Entry::ColdClaim { number, owner } => self.note_claim(number, owner, undo),
+            Entry::PartsBegun { key, id } => self.begin_parts(parts(key, id), undo),
+            Entry::PartsGone { key, id } => self.end_parts(&parts(key, id), undo),
             Entry::SnapshotBegin { .. }
             | Entry::SnapshotStream { .. }
             | Entry::SnapshotSegment { .. }
@@ -339,6 +345,7 @@ impl ManifestState {
         let is_new = self.epoch == Epoch::ZERO
             && self.published.is_none()
             && self.claims.is_empty()
+            && self.parts.is_empty()
             && self.streams.is_empty();
         if !is_new {
             return invalid("a snapshot stands behind other entries".into());
@@ -357,6 +364,13 @@ pub(super) struct Edit<'a> {
     pub(super) stream: StreamId,
     pub(super) state: &'a mut StreamState,
     pub(super) undo: &'a mut Vec<Undo>,
+}
+
+fn parts(key: &str, id: &UploadId) -> PartsState {
+    PartsState {
+        key: key.to_owned(),
+        id: id.clone(),
+    }
 }
 
 /// [`StorageError::Invalid`] with a text.

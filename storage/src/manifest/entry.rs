@@ -16,7 +16,7 @@
 use serde::Serialize;
 
 use super::{
-    RetentionState, Seq,
+    RetentionState, Seq, UploadId,
     state::{MarkState, SegmentState},
     wire::{Reader, Wire},
 };
@@ -331,6 +331,20 @@ entries! {
         /// How much.
         retention: RetentionState,
     }
+    /// An upload in parts has begun, and none of them is sent before this is durable.
+    27 PartsBegun {
+        /// The key of the object that it is to make.
+        key: String,
+        /// What the store calls the upload.
+        id: UploadId,
+    }
+    /// Nothing of an upload in parts is left in the store but the object that it may have made.
+    28 PartsGone {
+        /// The key of that object.
+        key: String,
+        /// What the store called the upload.
+        id: UploadId,
+    }
 }
 
 /// What stood where an entry was expected.
@@ -374,7 +388,17 @@ pub enum EntryFault {
 impl Entry {
     /// Appends the entry.
     pub fn encode(&self, seq: Seq, out: &mut Vec<u8>) {
-        encode_raw(self.code(), 0, seq, out, |out| self.put_body(out));
+        encode_raw(self.code(), self.flags(), seq, out, |out| {
+            self.put_body(out)
+        });
+    }
+
+    /// Programs that don't know of parts leave some in the store, and read the log all the same.
+    pub(super) const fn flags(&self) -> u16 {
+        match self {
+            Self::PartsBegun { .. } | Self::PartsGone { .. } => FLAG_OPTIONAL,
+            _ => 0,
+        }
     }
 
     /// True for the entries that only the manifest itself writes, at the beginning of a file.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{
-    RetentionState, Seq, apply::Undo, entry::Entry, wire::Reader, wire::Wire, wire::wire_struct,
+    PartsState, RetentionState, Seq, apply::Undo, entry::Entry, wire::Reader, wire::Wire,
+    wire::wire_struct,
 };
 use crate::{
     error::Result,
@@ -30,6 +31,8 @@ pub struct ManifestState {
     /// The owners that this directory was, or tried to be: the one that made the latest claim known, and
     /// those of which it is not known whether theirs came to be.
     pub claims: Vec<ClaimState>,
+    /// Uploads in parts of which something may be left in Tier 2, the oldest first.
+    pub parts: Vec<PartsState>,
     /// The streams.
     pub streams: BTreeMap<StreamId, StreamState>,
     #[serde(skip)]
@@ -380,6 +383,7 @@ impl ManifestState {
             seq: Seq::ZERO,
             published: None,
             claims: Vec::new(),
+            parts: Vec::new(),
             streams: BTreeMap::new(),
             names: BTreeMap::new(),
             pending: None,
@@ -412,6 +416,10 @@ impl ManifestState {
         let published = self.published.map(|number| Entry::Published { number });
         let claims = self.claims.iter();
         let claims = claims.map(|&ClaimState { number, owner }| Entry::ColdClaim { number, owner });
+        let parts = self.parts.iter().map(|parts| Entry::PartsBegun {
+            key: parts.key.clone(),
+            id: parts.id.clone(),
+        });
         let streams = self.streams.iter().flat_map(|(&stream, state)| {
             let segments =
                 state
@@ -435,6 +443,7 @@ impl ManifestState {
         std::iter::once(begin)
             .chain(published)
             .chain(claims)
+            .chain(parts)
             .chain(streams)
             .chain(std::iter::once(Entry::SnapshotEnd {}))
     }

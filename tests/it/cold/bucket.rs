@@ -11,9 +11,11 @@ use std::{
 
 use bytes::Bytes;
 use tierlog::testing::cold::store::{
-    Answer, Listed, MemoryStore, Source, Store, StoreError, StoreErrorKind,
+    Answer, Listed, MemoryStore, Parts, Source, Store, StoreError, StoreErrorKind, UploadId,
 };
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+
+use super::uploads::Uploads;
 
 /// Makes another listing of one.
 type Lie = Box<dyn FnMut(Vec<Listed>) -> Vec<Listed> + Send>;
@@ -39,6 +41,8 @@ pub struct Bucket {
     calls: Arc<RwLock<()>>,
     /// Held by each replacement besides.
     replacements: Arc<RwLock<()>>,
+    /// What is made in parts.
+    pub uploads: Uploads,
 }
 
 impl Bucket {
@@ -147,7 +151,10 @@ impl Bucket {
 
     /// Another bucket with the same objects.
     pub async fn copy(&self) -> Self {
-        let copy = Self::default();
+        let copy = Self {
+            uploads: self.uploads.copy(),
+            ..Self::default()
+        };
         for key in self.keys("").await {
             let bytes = self.bytes(&key).await;
             let created = copy.objects.create(&key, Arc::new(bytes)).await;
@@ -162,6 +169,40 @@ impl Bucket {
         }
     }
 
+    /// Makes an object as a client of S3 does, which aborts nothing when it dies.
+    async fn create_in_parts(&self, key: &str, source: &dyn Source, parts: &dyn Parts) -> Made {
+        let id = {
+            let _reached = self.reach().await?;
+            self.uploads.begin(key)
+        };
+        if let Err(error) = parts.begun(&id).await {
+            self.uploads.abort(&id);
+            return Err(error);
+        }
+        let unknown = || StoreError::new(StoreErrorKind::Unknown, "no such upload");
+        let (len, part) = (source.len(), self.uploads.part());
+        for from in (0..len).step_by(usize::try_from(part).expect("it is small")) {
+            if from > 0 {
+                self.uploads.pass().await;
+            }
+            let bytes = source.read(from..(from + part).min(len)).await;
+            let bytes = bytes
+                .map_err(|error| StoreError::new(StoreErrorKind::Source, error.to_string()))?;
+            let _reached = self.reach().await?;
+            self.uploads.add(&id, &bytes).ok_or_else(unknown)?;
+        }
+        let _reached = self.reach().await?;
+        if self.objects.stat(key).await.is_ok() {
+            return Err(StoreError::new(StoreErrorKind::Exists, "it is there"));
+        }
+        let bytes = self.uploads.complete(&id).ok_or_else(unknown)?;
+        self.objects
+            .create(key, Arc::new(Bytes::from(bytes)))
+            .await?;
+        parts.done(&id);
+        Ok(())
+    }
+
     async fn reach(&self) -> Result<(UnderWay, OwnedRwLockReadGuard<()>), StoreError> {
         if self.down.load(Ordering::SeqCst) {
             let what = "the bucket is out of reach";
@@ -171,6 +212,8 @@ impl Bucket {
         Ok((under_way, Arc::clone(&self.calls).read_owned().await))
     }
 }
+
+type Made = Result<(), StoreError>;
 
 /// A call that was made and not answered.
 struct UnderWay(Arc<AtomicUsize>);
@@ -205,6 +248,13 @@ impl Store for Bucket {
 
     fn create<'a>(&'a self, key: &'a str, source: Arc<dyn Source>) -> Answer<'a, ()> {
         Box::pin(async move {
+            let part = self.uploads.part();
+            if part > 0
+                && source.len() > part
+                && let Some(parts) = source.parts()
+            {
+                return self.create_in_parts(key, &*source, parts).await;
+            }
             let _reached = self.reach().await?;
             self.objects.create(key, source).await
         })
@@ -264,6 +314,16 @@ impl Store for Bucket {
                 return Err(StoreError::new(StoreErrorKind::Denied, "it stays"));
             }
             self.objects.delete(key).await
+        })
+    }
+
+    fn abort<'a>(&'a self, _: &'a str, id: &'a UploadId) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let _reached = self.reach().await?;
+            match self.uploads.abort(id) {
+                true => Ok(()),
+                false => Err(StoreError::new(StoreErrorKind::Denied, "it stays")),
+            }
         })
     }
 

@@ -8,9 +8,11 @@ mod injected;
 mod operator;
 mod outages;
 mod owners;
+mod parts;
 pub mod sweep;
 mod tombstones;
 mod trips;
+pub mod uploads;
 mod verified;
 mod wishes;
 

@@ -5,8 +5,8 @@ use proptest::{collection::vec, option, prelude::*};
 use crate::{
     ids::{Epoch, Incarnation, LogId, Offset, OwnerId, SegmentNo, StreamId},
     manifest::{
-        ColdCopy, Entry, Keep, ManifestState, MarkState, Residency, RetentionState, SealedFacts,
-        SegmentState, SegmentStatus, StreamState, UploadState, WarmCopy,
+        ColdCopy, Entry, Keep, ManifestState, MarkState, PartsState, Residency, RetentionState,
+        SealedFacts, SegmentState, SegmentStatus, StreamState, UploadId, UploadState, WarmCopy,
     },
 };
 
@@ -34,6 +34,10 @@ fn incarnation() -> impl Strategy<Value = Incarnation> {
 
 fn text() -> impl Strategy<Value = String> {
     vec(any::<char>(), 0..40).prop_map(String::from_iter)
+}
+
+fn upload_id() -> impl Strategy<Value = UploadId> {
+    "[ -~]{1,90}".prop_map(|id| UploadId::new(id).expect("neither empty nor too long"))
 }
 
 fn keep() -> impl Strategy<Value = Keep> {
@@ -139,6 +143,8 @@ fn about_streams() -> impl Strategy<Value = Entry> {
             stream,
             retention: RetentionState { age_ns, bytes },
         }),
+        (text(), upload_id()).prop_map(|(key, id)| Entry::PartsBegun { key, id }),
+        (text(), upload_id()).prop_map(|(key, id)| Entry::PartsGone { key, id }),
     ]
 }
 
@@ -303,7 +309,7 @@ pub(super) fn entry_for(state: &ManifestState, (kind, who, which, n): Step) -> E
     };
     let (base, end) = (known.next, known.next.plus(n % 50));
     let incarnation = Incarnation(known.incarnation.0 + n % 2);
-    match kind % 25 {
+    match kind % 29 {
         0..5 => Entry::SegmentCreated {
             stream,
             segment: SegmentNo(known.next_segment.0 + n % 2),
@@ -338,8 +344,9 @@ pub(super) fn entry_for(state: &ManifestState, (kind, who, which, n): Step) -> E
             clean: n % 2 == 0,
         },
         12 => Entry::Removed { stream, segment },
-        13..19 => copies_entry(stream, segment, kind % 25, n),
+        13..19 => copies_entry(stream, segment, kind % 29, n),
         19..24 => entry_of_the_rest(state, known, (kind, who, which, n as u16)),
+        24..27 => parts_entry(state, n),
         _ => Entry::Epoch {
             epoch: Epoch(state.epoch.0 + n % 2),
             opened_ns: n,
@@ -358,7 +365,7 @@ fn entry_of_the_rest(
     let segment = numbers.get(usize::from(which) % numbers.len().max(1));
     let state_of = segment.and_then(|segment| known.segments.get(segment));
     let end = known.next.plus(n % 50);
-    match kind % 25 {
+    match kind % 29 {
         19..21 => Entry::Archived {
             stream,
             end: state_of
@@ -378,6 +385,18 @@ fn entry_of_the_rest(
                 age_ns: [Keep::Default, Keep::All, Keep::AtMost(n)][usize::from(which) % 3],
                 bytes: [Keep::AtMost(n), Keep::Default][usize::from(which) % 2],
             },
+        },
+    }
+}
+
+/// One more upload in parts, or the end of one that is known.
+fn parts_entry(state: &ManifestState, n: u64) -> Entry {
+    let known = state.parts.get(n as usize % (state.parts.len() + 1));
+    match known.cloned() {
+        Some(PartsState { key, id }) => Entry::PartsGone { key, id },
+        None => Entry::PartsBegun {
+            key: format!("key {}", n % 7),
+            id: UploadId::new(format!("id {n}")).expect("neither empty nor too long"),
         },
     }
 }

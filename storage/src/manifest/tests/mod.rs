@@ -6,6 +6,7 @@ mod damage;
 mod faults;
 mod files;
 mod foreign;
+mod parts;
 mod power;
 mod support;
 mod transitions;
