@@ -50,8 +50,12 @@ pub const COLD_POINTS: &[&str] = &[
     "uploader.publish",
 ];
 
-/// Those that only a sweep of Tier 2 comes by.
-pub const SWEEP_POINTS: &[&str] = &["coordinator.before_discard"];
+/// Those that only a sweep comes by that has something to remove.
+pub const SWEEP_POINTS: &[&str] = &[
+    "coordinator.before_take",
+    "coordinator.before_clean",
+    "coordinator.before_discard",
+];
 
 #[cfg(not(feature = "fault-injection"))]
 mod unarmed {

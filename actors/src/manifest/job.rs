@@ -1,6 +1,9 @@
 //! The blocking part: write, sync, rotate, and begin a new file where the present one failed.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Instant,
+};
 
 use tierlog_storage::{
     error::StorageError,
@@ -85,6 +88,10 @@ pub fn close_clean(mut store: Store) -> Result<(), Error> {
 }
 
 fn begin_file(log: &LogContext, store: &mut Store) -> Result<(), StorageError> {
+    let _files = log
+        .manifest_files
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     let number = store.file.number() + 1;
     let options = options(log);
     let now = log.clock.now_ns();

@@ -8,6 +8,8 @@ mod injected;
 mod operator;
 mod outages;
 mod owners;
+#[cfg(feature = "s3")]
+mod server;
 pub mod sweep;
 mod tombstones;
 mod trips;
