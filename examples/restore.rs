@@ -32,10 +32,11 @@ async fn main() -> Result<(), Error> {
 
     // Nothing but the bucket is needed. Segments stay there, and come here as they are read.
     let restored = Supervisor::restore(settings("new"), |_done, _total| ()).await?;
-    println!(
-        "restored {} records in {} segments",
-        restored.records, restored.segments
-    );
+    let segments = match restored.segments {
+        1 => "1 segment".to_owned(),
+        many => format!("{many} segments"),
+    };
+    println!("restored {} records in {segments}", restored.records);
     assert_eq!(restored.records, 101);
     let new = Supervisor::open(settings("new")).await?; // takes the bucket over
     let orders = new.log().existing("orders").await?;

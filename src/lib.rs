@@ -75,7 +75,7 @@ pub use tierlog_actors::{
         supervisor::{
             ClaimHealth, ColdHealth, Health, LogState, Restart, ShutdownReport, SweepHealth,
         },
-        sweep::{Fate, SweepReport, SweptObject},
+        sweep::{Fate, SweepReport, SweptDirectory, SweptFile, SweptObject, SweptTier2},
     },
     read::{From, Reader, TryNext, TryRead},
     restore::Restored,

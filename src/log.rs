@@ -45,21 +45,23 @@ impl Log {
         Ok(Stream::new(shared, Arc::clone(&self.handle.shared)))
     }
 
-    /// Sweeps Tier 2: objects below the log's prefix that nothing names are found, and those removed that
-    /// are leftovers of unfinished work, such as an upload of an owner that died in the midst of it. What is
-    /// of this log and not explained by that is listed as quarantined, what is not of this log is counted,
-    /// and both are left where they are.
+    /// Sweeps the data directory, and then Tier 2 if there is one: files, and objects below the log's
+    /// prefix, that nothing names are found, and those removed that are leftovers of unfinished work, such as
+    /// of a compression or an upload that died in the midst of it. What is of this log and not explained by
+    /// that is quarantined: a file is moved to the folder `quarantine`, an object is listed and stays. What
+    /// is not of this log is counted and left where it is.
     ///
-    /// Whatever the store lists, nothing is removed that the catalog or the manifest names, or that
-    /// somebody may yet name, and nothing once another owner has claimed Tier 2. Memory: a page of a
-    /// thousand keys. Sweeps take turns. The setting `sweep_every` makes one now and then by itself.
+    /// Nothing is removed that the manifest or the catalog names, or that somebody may yet name: a file that
+    /// is being worked on waits for a later sweep, and nothing goes once another owner has claimed Tier 2.
+    /// Memory: the names in the folder of one stream, or a page of a thousand keys. Sweeps take turns. The
+    /// setting `sweep_every` makes one now and then by itself.
     ///
     /// Dropping the future gives up the wait alone: the sweep goes on, and `health` has its report.
     ///
     /// # Errors
-    /// `Unsupported` without Tier 2; `Unavailable` while that is not claimed or does not answer, or the
-    /// log restarts; `Fenced` when somebody else has claimed it; `Tier2` when its catalog can't be read.
-    /// What was removed before is gone.
+    /// As the disk. `Unavailable` while Tier 2 is not claimed or does not answer, or the log restarts;
+    /// `Fenced` when somebody else has claimed it; `Tier2` when its catalog can't be read. What was removed
+    /// before is gone.
     pub async fn sweep(&self) -> Result<SweepReport, Error> {
         self.handle
             .shared
@@ -69,7 +71,7 @@ impl Log {
             .await
     }
 
-    /// [`sweep`](Self::sweep) that removes nothing, and tells what it would remove.
+    /// [`sweep`](Self::sweep) that removes and moves nothing, and tells what it would.
     ///
     /// # Errors
     /// As [`sweep`](Self::sweep).

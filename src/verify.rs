@@ -12,7 +12,7 @@ use tierlog_storage::{
     Damage, LogId, Offset, SegmentNo, StreamId,
     catalog::SegmentKey,
     layout::Layout,
-    manifest::{SegmentState, SegmentStatus, StreamState},
+    manifest::{SegmentState, SegmentStatus, StreamState, WarmCopy},
     verify::{SegmentVerdict, verify_object, verify_segment},
     warm::WarmIdentity,
 };
@@ -327,6 +327,10 @@ impl Check<'_> {
             facts,
         };
         let (context, len) = (self.attached.context(), cold.len);
+        let copy = WarmCopy {
+            file_len: cold.len,
+            crc: cold.crc,
+        };
         for _ in 0..2 {
             let key = SegmentKey::parse(&cold.key);
             let Some(object) = key.and_then(|key| context.object(key, len)) else {
@@ -338,7 +342,7 @@ impl Check<'_> {
                 &context.executor,
                 Work::Fetch,
                 &context.running,
-                move || verify_object(object, &identity, len),
+                move || verify_object(object, &identity, &copy),
             );
             verdict = match job.await.map_err(|died| unavailable(&died))? {
                 Err(error) if error.is_timeout() => return Err(unavailable(&error)),

@@ -31,8 +31,10 @@ use crate::{
     manifest::ManifestHandle,
     meters::Meters,
     options::Options,
+    protocol::{supervisor::SweepHealth, sweep::SweepReport},
     read::ReadContext,
     stream::{budget::Budget, tail::TailBudget},
+    under_way::UnderWay,
     uploader::{Claimant, UploaderHandle},
 };
 
@@ -67,6 +69,13 @@ pub struct LogContext {
     /// Streams with bytes that are not durable: a hint whether a write and its sync may be one
     /// hand-over, or are better left to the flusher.
     pub dirty: AtomicUsize,
+    /// Whose files somebody is at work on.
+    pub under_way: Arc<UnderWay>,
+    /// Held while a manifest file is begun and made the one that counts, or while those that do not count
+    /// are looked for. Blocks: for jobs alone.
+    pub manifest_files: Mutex<()>,
+    /// What sweeps have found.
+    pub swept: Mutex<SweepHealth>,
 }
 
 /// What lives as long as one generation of actors.
@@ -116,6 +125,26 @@ impl LogContext {
         file.sync()?;
         self.meters.fsync_seconds.record(begun.elapsed());
         Ok(())
+    }
+
+    /// What sweeps have found.
+    pub fn swept(&self) -> SweepHealth {
+        let swept = self.swept.lock();
+        swept.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A sweep has ended.
+    pub fn note_sweep(&self, outcome: &Result<SweepReport, Error>) {
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Ok(report) => {
+                *swept = SweepHealth {
+                    last: Some(report.clone()),
+                    failed: None,
+                };
+            }
+            Err(error) => swept.failed = Some(error.to_string()),
+        }
     }
 
     /// Runs blocking work for an actor, counted in `running`.

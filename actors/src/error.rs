@@ -68,7 +68,7 @@ pub enum Error {
         name: String,
     },
     /// Too many streams are open at once.
-    #[error("{limit} streams are open, which is the limit")]
+    #[error("no more streams can be open than the limit of {limit}")]
     TooManyStreams {
         /// The setting `max_streams`.
         limit: usize,

@@ -53,8 +53,12 @@ pub const COLD_POINTS: &[&str] = &[
 /// Those that only an upload in parts comes by.
 pub const PARTS_POINTS: &[&str] = &["uploader.before_parts", "uploader.after_parts"];
 
-/// Those that only a sweep of Tier 2 comes by.
-pub const SWEEP_POINTS: &[&str] = &["coordinator.before_discard"];
+/// Those that only a sweep comes by that has something to remove.
+pub const SWEEP_POINTS: &[&str] = &[
+    "coordinator.before_take",
+    "coordinator.before_clean",
+    "coordinator.before_discard",
+];
 
 #[cfg(not(feature = "fault-injection"))]
 mod unarmed {

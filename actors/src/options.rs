@@ -48,7 +48,7 @@ pub struct Options {
     pub upload_workers: usize,
     /// How long after somebody began to wait for `Archived` an open segment is sealed.
     pub archive_after: Duration,
-    /// How often Tier 2 is swept; zero for never by itself.
+    /// How often the directory and Tier 2 are swept; zero for never by itself.
     pub sweep_every: Duration,
     /// A store is taken that does not tell who was first.
     pub cold_unfenced: bool,

@@ -53,7 +53,7 @@ table! {
     cold_unfenced = "false", "`true`: take a store that does not tell who was first, at your own risk";
     cold_wait = "10s", "how long opening waits for Tier 2; a log that had it before then goes on without";
     archive_after = "10s", "an open segment is sealed so long after somebody began to wait for `archived`";
-    sweep_every = "1d", "how often Tier 2 is swept for leftovers of unfinished work; `0`: only when asked to";
+    sweep_every = "1d", "how often the directory and Tier 2 are swept for leftovers of unfinished work; `0`: only when asked to";
     upload_workers = "2", "uploads and deletions at once";
     compression_level = "3", "level of zstd, 1 to 19";
     compression_workers = "1", "segments compressed at once";

@@ -263,7 +263,39 @@ fn stopped_by(signal: rustix::process::Signal, code: i32) {
     }
     demo.signal(signal);
     let run = demo.end().expect_code(code);
-    assert!(run.out.is_empty() && run.err.is_empty(), "{run:?}");
+    // A line only where it came before there was anything to be seen.
+    let said = |line: &str| line.contains("while the log was being opened");
+    assert!(run.out.is_empty() && run.err.lines().all(said), "{run:?}");
+    assert_eq!(std::fs::read_dir(&tmp).unwrap().count(), 0);
+}
+
+/// A bucket that can't be asked, as while its disk is away: the demo waits for it to open its log.
+#[test]
+fn ctrl_c_ends_a_demo_that_still_waits_for_tier_2_with_130_and_one_line() {
+    let place = Place::new();
+    let tmp = place.path("tmp");
+    let bucket = place.path("bucket");
+    for dir in [&tmp, &bucket] {
+        std::fs::create_dir(dir).unwrap();
+    }
+    place.file("bucket/catalog", "no folder");
+    let cold = format!("fs://{}", bucket.display());
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tierlog"));
+    command
+        .args(["--set", "cold_wait=60s", "demo", "--cold", &cold])
+        .env("TMPDIR", &tmp);
+    let demo = Running::start(command);
+    // From here on it can do nothing but ask.
+    let is_made = || {
+        let made = std::fs::read_dir(&tmp).unwrap().next();
+        made.is_some_and(|home| home.unwrap().path().join("log/CURRENT").exists())
+    };
+    while !is_made() {
+        std::thread::yield_now();
+    }
+    demo.signal(rustix::process::Signal::INT);
+    demo.end()
+        .expect_line(130, &["stopped while the log was being opened"]);
     assert_eq!(std::fs::read_dir(&tmp).unwrap().count(), 0);
 }
 

@@ -1,4 +1,4 @@
-//! Sweeping Tier 2 from the shell.
+//! Sweeping from the shell.
 
 use crate::harness::Place;
 
@@ -42,21 +42,44 @@ fn sweep_shows_what_it_would_remove_and_removes_it() {
     assert!(run.text().contains(name), "{}", run.text());
     assert!(left.exists());
     let told = place.json(["--set", &cold, "sweep"]);
-    assert_eq!(told[0]["removed"], 1, "{told:?}");
-    assert_eq!(told[0]["named"], 1, "{told:?}");
-    assert_eq!(told[0]["told"][0]["fate"], "removed", "{told:?}");
+    let swept = &told[0]["tier_2"];
+    assert_eq!(swept["removed"], 1, "{told:?}");
+    assert_eq!(swept["named"], 1, "{told:?}");
+    assert_eq!(swept["told"][0]["fate"], "removed", "{told:?}");
+    assert_eq!(told[0]["directory"]["removed"], 0, "{told:?}");
     assert!(!left.exists());
     let run = place.run(["--set", &cold, "sweep"]).expect_code(0);
     assert!(run.text().contains("0 removed"), "{}", run.text());
     assert_eq!(place.read("s"), b"a\nb\n");
 }
 
+/// The open that comes before the sweep takes what it finds: something has to come in between.
 #[test]
-fn sweep_needs_tier_2_and_a_log_and_makes_neither() {
+fn sweep_tells_of_the_directory_where_there_is_no_tier_2() {
     let place = Place::new();
-    place
-        .run(["sweep"])
-        .expect_line(2, &["no Tier 2", "`cold`"]);
+    place.append("s", "a\nb\n");
+    std::fs::write(place.log().join("notes"), "somebody's").expect("written");
+    let run = place.run(["sweep", "--dry-run"]).expect_code(0);
+    let text = run.text();
+    assert!(text.contains("0 would be removed"), "{text}");
+    assert!(text.contains("1 foreign"), "{text}");
+    assert!(!text.contains("Tier 2"), "{text}");
+    let told = place.json(["sweep"]);
+    assert_eq!(told[0]["tier_2"], serde_json::Value::Null, "{told:?}");
+    let swept = &told[0]["directory"];
+    assert_eq!(
+        (&swept["foreign"], &swept["removed"]),
+        (&1.into(), &0.into())
+    );
+    assert!(swept["named"].as_u64() >= Some(2), "{told:?}");
+    assert!(place.log().join("notes").exists());
+    assert_eq!(place.read("s"), b"a\nb\n");
+}
+
+#[test]
+fn sweep_needs_a_log_and_makes_neither_that_nor_a_bucket() {
+    let place = Place::new();
+    place.run(["sweep"]).expect_line(1, &[]);
     let bucket = place.path("bucket");
     let cold = format!("cold=fs://{}", bucket.display());
     place.run(["--set", &cold, "sweep"]).expect_line(1, &[]);

@@ -22,6 +22,7 @@ mod runtimes;
 mod sim;
 mod sizes;
 mod support;
+mod sweep;
 mod tiers;
 mod track;
 mod trims;

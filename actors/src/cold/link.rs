@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -15,10 +15,7 @@ use tokio::sync::watch;
 use super::remote::Remote;
 use crate::{
     error::Error,
-    protocol::{
-        supervisor::{ClaimHealth, ColdHealth, SweepHealth},
-        sweep::SweepReport,
-    },
+    protocol::supervisor::{ClaimHealth, ColdHealth},
     stream::archive::ArchiveWishes,
 };
 
@@ -58,7 +55,6 @@ pub struct ColdLink {
     pub wishes: Arc<ArchiveWishes>,
     /// The last catalog object that the manifest is known to tell of; 0 for none.
     recorded: AtomicU64,
-    swept: Mutex<SweepHealth>,
     state: watch::Sender<LinkState>,
 }
 
@@ -75,7 +71,6 @@ impl ColdLink {
             owner: OwnerId::generate(),
             wishes: Arc::default(),
             recorded: AtomicU64::new(0),
-            swept: Mutex::default(),
             state: watch::Sender::new(LinkState::Claiming(None)),
         })
     }
@@ -107,25 +102,6 @@ impl ColdLink {
             place: self.client.place().to_owned(),
             claim,
             breaker: self.client.state(),
-            sweep: self.swept().clone(),
-        }
-    }
-
-    fn swept(&self) -> MutexGuard<'_, SweepHealth> {
-        self.swept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A sweep has ended.
-    pub fn note_sweep(&self, outcome: &Result<SweepReport, Error>) {
-        let mut swept = self.swept();
-        match outcome {
-            Ok(report) => {
-                *swept = SweepHealth {
-                    last: Some(report.clone()),
-                    failed: None,
-                };
-            }
-            Err(error) => swept.failed = Some(error.to_string()),
         }
     }
 

@@ -166,6 +166,7 @@ impl Message<Compress> for CompressorActor {
         let Compress {
             identity,
             finish,
+            hold,
             done,
         } = compress_it;
         let options = WarmOptions {
@@ -174,6 +175,7 @@ impl Message<Compress> for CompressorActor {
         };
         let mut pace = self.pace();
         self.begin(done, move |disk, layout| {
+            let _hold = hold;
             compress(disk, layout, identity, finish, &options, &mut pace)
         });
     }
@@ -187,10 +189,12 @@ impl Message<Restore> for CompressorActor {
         let Restore {
             identity,
             copy,
+            hold,
             done,
         } = restore;
         let mut pace = self.pace();
         self.begin(done, move |disk, layout| {
+            let _hold = hold;
             hydrate(disk, layout, &identity, &copy, &mut pace)
         });
     }

@@ -10,7 +10,10 @@ use tierlog_storage::warm::WarmFault;
 use tokio::sync::oneshot;
 
 use super::actor::CompressorActor;
-use crate::protocol::compressor::{Compress, Made, Restore};
+use crate::{
+    protocol::compressor::{Compress, Made, Restore},
+    under_way::Hold,
+};
 use tierlog_storage::{manifest::WarmCopy, warm::WarmIdentity};
 
 /// Handed out to the coordinator. It stays the same when the actor behind it is replaced, which
@@ -27,11 +30,17 @@ impl CompressorHandle {
     ///
     /// # Errors
     /// What kept it from being compressed; `Stopped` when the actor ended.
-    pub async fn compress(&self, identity: WarmIdentity, finish: bool) -> Result<Made, WarmFault> {
+    pub async fn compress(
+        &self,
+        identity: WarmIdentity,
+        finish: bool,
+        hold: Option<Hold>,
+    ) -> Result<Made, WarmFault> {
         let (done, outcome) = oneshot::channel();
         let message = Compress {
             identity,
             finish,
+            hold,
             done,
         };
         let actor = self.actor();
@@ -43,11 +52,17 @@ impl CompressorHandle {
     ///
     /// # Errors
     /// What kept it from being made; `Stopped` when the actor ended.
-    pub async fn restore(&self, identity: WarmIdentity, copy: WarmCopy) -> Result<(), WarmFault> {
+    pub async fn restore(
+        &self,
+        identity: WarmIdentity,
+        copy: WarmCopy,
+        hold: Option<Hold>,
+    ) -> Result<(), WarmFault> {
         let (done, outcome) = oneshot::channel();
         let message = Restore {
             identity,
             copy,
+            hold,
             done,
         };
         let actor = self.actor();

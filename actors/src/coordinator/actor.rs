@@ -59,7 +59,7 @@ pub fn spawn(
         shares: TierShares::of(&log.meters),
         archive: ArchiveState::default(),
         expiry: Expiry::default(),
-        sweep: SweepState::default(),
+        sweep: SweepState::new(log.options.sweep_every),
         unnamed: UnnamedShares::of(&log.meters),
         link: log.cold.as_ref().map(|cold| cold.watch()),
         log,
@@ -103,7 +103,7 @@ pub struct CoordinatorActor {
     pub(super) archive: ArchiveState,
     /// When it is looked at what streams need not keep.
     pub(super) expiry: Expiry,
-    /// Sweeps of Tier 2.
+    /// Sweeps.
     pub(super) sweep: SweepState,
     /// What the last one left where it is.
     pub(super) unnamed: UnnamedShares,
@@ -274,16 +274,28 @@ impl TierShares {
     }
 }
 
-/// What the last sweep found that is not named, and did not remove.
-pub(super) struct UnnamedShares([Share; 2]);
+/// What the last sweep found that is not named, and did not remove: objects, and files.
+pub(super) struct UnnamedShares([Share; 4]);
 
 impl UnnamedShares {
     fn of(meters: &Meters) -> Self {
-        Self([&meters.quarantined_objects, &meters.foreign_objects].map(Share::of))
+        let shown = [
+            &meters.quarantined_objects,
+            &meters.foreign_objects,
+            &meters.quarantined_files,
+            &meters.foreign_files,
+        ];
+        Self(shown.map(Share::of))
     }
 
     pub(super) fn show(&mut self, quarantined: u64, foreign: u64) {
-        let [of_this_log, of_others] = &mut self.0;
+        let [of_this_log, of_others, ..] = &mut self.0;
+        of_this_log.set(quarantined);
+        of_others.set(foreign);
+    }
+
+    pub(super) fn show_files(&mut self, quarantined: u64, foreign: u64) {
+        let [.., of_this_log, of_others] = &mut self.0;
         of_this_log.set(quarantined);
         of_others.set(foreign);
     }
@@ -417,9 +429,10 @@ impl Message<Changed> for CoordinatorActor {
             stream,
             gone,
             closed,
+            holds,
         } = changed;
         let cut = self.take_closed(stream, closed);
-        let task = tasks::clean_up(self.tasks.clone(), stream, gone, cut);
+        let task = tasks::clean_up(self.tasks.clone(), stream, gone, holds, cut);
         self.under_way.push(Box::pin(task));
         self.stirred = true;
     }

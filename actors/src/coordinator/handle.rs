@@ -97,11 +97,11 @@ impl CoordinatorHandle {
         outcome.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Sweeps Tier 2, behind the sweeps that wait already.
+    /// Sweeps the data directory, and then Tier 2 if there is one, behind the sweeps that wait already.
     ///
     /// # Errors
-    /// `Unsupported` without Tier 2; `Unavailable` while it is not claimed or does not answer, `Fenced`
-    /// when somebody else has claimed it, `Tier2` when its catalog can't be read.
+    /// As the disk. `Unavailable` while Tier 2 is not claimed or does not answer, `Fenced` when somebody
+    /// else has claimed it, `Tier2` when its catalog can't be read.
     pub async fn sweep(&self, dry_run: bool) -> Result<SweepReport, Error> {
         let (done, outcome) = oneshot::channel();
         if self

@@ -2,11 +2,12 @@
 //!
 //! It also decides where each segment that has ended lives (`plan.rs`, `plan/cold.rs`, pure, from
 //! `table.rs`) and carries that out (`moves.rs`, `transfers.rs`), and what streams need not keep
-//! (`retention.rs`, pure; `expiry.rs`), and sweeps Tier 2 (`sweep.rs`).
+//! (`retention.rs`, pure; `expiry.rs`), and sweeps the data directory and Tier 2 (`directory.rs`, `sweep.rs`).
 
 mod actor;
 mod admission;
 mod archive;
+mod directory;
 mod expiry;
 mod handle;
 mod ledger;

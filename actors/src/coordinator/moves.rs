@@ -32,6 +32,7 @@ use crate::{
         segments::{Copies, SegmentKind},
         shared::StreamShared,
     },
+    under_way::Hold,
     uploader::UploaderHandle,
 };
 
@@ -115,9 +116,18 @@ pub struct Subject {
     pub known: Known,
     /// Where readers find it, if its stream is open.
     pub stream: Option<Arc<StreamShared>>,
+    /// What keeps a sweep away from its files, once the move has begun.
+    pub hold: Option<Hold>,
 }
 
 impl Subject {
+    /// Before anything is made or given up: a sweep must neither meet a file that is about to be named,
+    /// nor one that is about to be removed.
+    pub(super) async fn held(mut self, mover: &Mover) -> Self {
+        self.hold = Some(mover.tasks.log.under_way.hold(self.id).await);
+        self
+    }
+
     pub(super) fn identity(&self, log: LogId) -> WarmIdentity {
         let (stream, segment) = self.id;
         WarmIdentity {
@@ -179,6 +189,7 @@ fn facts_of(status: &SegmentStatus) -> SealedFacts {
 
 /// Compresses a segment.
 pub async fn warm(mover: Mover, subject: Subject) -> Effect {
+    let subject = subject.held(&mover).await;
     let finish = subject.known.facts().is_none();
     let begun = Instant::now();
     let moved = match try_warm(&mover, &subject, finish).await {
@@ -213,7 +224,10 @@ async fn try_warm(mover: &Mover, subject: &Subject, finish: bool) -> Result<Made
     let log = &mover.tasks.log;
     log.faults.at("coordinator.before_move").await;
     let identity = subject.identity(mover.log);
-    let made = mover.compressor.compress(identity, finish).await;
+    let made = mover
+        .compressor
+        .compress(identity, finish, subject.hold.clone())
+        .await;
     let made = made.map_err(|fault| job_fault(mover, stream, fault))?;
     log.faults.at("coordinator.after_move").await;
     let mut entries = Vec::new();
@@ -240,6 +254,7 @@ async fn try_warm(mover: &Mover, subject: &Subject, finish: bool) -> Result<Made
 
 /// Removes a segment file that has another copy.
 pub async fn drop_hot(mover: Mover, subject: Subject) -> Effect {
+    let subject = subject.held(&mover).await;
     let Some(&facts) = subject.known.facts() else {
         return Effect::Moved(subject.id, Moved::Failed(MoveFault::Gone));
     };
@@ -326,6 +341,7 @@ async fn lose_warm(
 /// Makes a segment file again. Its place in the hot budget comes along, and goes back by itself where
 /// that comes to nothing.
 pub async fn hydrate(mover: Mover, subject: Subject, guard: AdmissionGuard) -> Effect {
+    let subject = subject.held(&mover).await;
     let (stream, segment) = subject.id;
     let (Some(&facts), Some(copy)) = (subject.known.facts(), subject.known.residency.warm) else {
         return Effect::Moved(subject.id, Moved::Failed(MoveFault::Gone));
@@ -334,7 +350,10 @@ pub async fn hydrate(mover: Mover, subject: Subject, guard: AdmissionGuard) -> E
     log.faults.at("coordinator.before_move").await;
     let begun = Instant::now();
     let identity = subject.identity(mover.log);
-    if let Err(fault) = mover.compressor.restore(identity, copy).await {
+    let restored = mover
+        .compressor
+        .restore(identity, copy, subject.hold.clone());
+    if let Err(fault) = restored.await {
         let fault = job_fault(&mover, stream, fault);
         return Effect::Moved(subject.id, Moved::Failed(fault));
     }

@@ -1,4 +1,5 @@
-//! Sweeping Tier 2: objects that nothing names are found, and removed where it is certain what they are.
+//! Sweeping: first the data directory (`directory.rs`), then Tier 2, if there is one. Objects that nothing
+//! names are found, and removed where it is certain what they are.
 //!
 //! ```text
 //!   Survey ─▶ a page, held against the catalog ─▶ judge, pure, from the table ─▶ Discard, one by one ─▶ …
@@ -11,18 +12,25 @@ use std::{collections::VecDeque, mem, time::Duration};
 use tierlog_storage::{Epoch, Offset, catalog::SegmentKey, warm::WarmHead};
 use tokio::time::Instant;
 
-use super::{actor::CoordinatorActor, moves::Mover, table::Table, tasks::Effect};
+use super::{
+    actor::CoordinatorActor,
+    directory::{self, DirectoryFault},
+    moves::Mover,
+    table::Table,
+    tasks::Effect,
+};
 use crate::{
     cold::LinkState,
     error::Error,
     protocol::{
         Reply,
-        sweep::{Fate, Page, Sweep, SweepReport, SweptObject, Unnamed},
+        sweep::{Fate, Page, Sweep, SweepReport, SweptDirectory, SweptObject, SweptTier2, Unnamed},
         uploader::TransferFault,
     },
 };
 
-/// The first one comes no later than this after the claim: a restored log has leftovers at once.
+/// The first one comes no later than this after the open, and after the claim of Tier 2: a restored log
+/// has leftovers at once.
 const FIRST: Duration = Duration::from_secs(600);
 
 /// Sweeps that may wait for the one under way.
@@ -41,6 +49,8 @@ pub(super) struct SweepState {
 struct Sweeping {
     begun: Instant,
     report: SweepReport,
+    /// Tier 2 comes behind the directory.
+    goes_on: bool,
     /// Nobody, where it began by itself.
     done: Option<Reply<Result<SweepReport, Error>>>,
     /// The last key of the pages before.
@@ -49,15 +59,29 @@ struct Sweeping {
 }
 
 impl SweepState {
+    /// Nothing was swept yet; zero means that nothing is, unless somebody asks.
+    pub(super) fn new(every: Duration) -> Self {
+        Self {
+            next_at: first_at(every),
+            ..Self::default()
+        }
+    }
+
     /// When something has to be done.
     pub(super) fn next_at(&self) -> Option<Instant> {
         self.next_at
     }
 }
 
+fn first_at(every: Duration) -> Option<Instant> {
+    (!every.is_zero()).then(|| Instant::now() + every.min(FIRST))
+}
+
 /// What a step came to.
 #[derive(Debug)]
 pub enum Step {
+    /// The directory was gone through.
+    Directory(Result<SweptDirectory, DirectoryFault>),
     /// A page was looked through.
     Surveyed(Result<Page, TransferFault>),
     /// These are gone, before whatever went wrong.
@@ -67,9 +91,7 @@ pub enum Step {
 impl CoordinatorActor {
     /// Tier 2 was claimed.
     pub(super) fn sweep_after_claim(&mut self) {
-        let every = self.log.options.sweep_every;
-        let first = (!every.is_zero()).then(|| Instant::now() + every.min(FIRST));
-        self.sweep.next_at = first;
+        self.sweep.next_at = first_at(self.log.options.sweep_every);
     }
 
     /// Begins the one that is due by itself.
@@ -78,17 +100,15 @@ impl CoordinatorActor {
             return;
         }
         self.sweep.next_at = Some(Instant::now() + self.log.options.sweep_every);
-        if self.sweep.running.is_none() && self.archive.is_claimed() {
-            self.begin_sweep(false, None);
+        if self.sweep.running.is_none() {
+            self.begin_sweep(false, self.archive.is_claimed(), None);
         }
     }
 
     /// Somebody wants one now.
     pub(super) fn sweep_for(&mut self, sweep: Sweep) {
         let refused = match &self.log.cold {
-            None => Some(Error::Unsupported {
-                what: "there is no Tier 2 to be swept: `cold` is not set".into(),
-            }),
+            None => None,
             Some(link) => match link.state() {
                 // The news of it may still wait behind this message.
                 LinkState::Claimed(_) => None,
@@ -99,7 +119,7 @@ impl CoordinatorActor {
         if let Some(error) = refused {
             let _ = sweep.done.send(Err(error));
         } else if self.sweep.running.is_none() {
-            self.begin_sweep(sweep.dry_run, Some(sweep.done));
+            self.begin_sweep(sweep.dry_run, self.log.cold.is_some(), Some(sweep.done));
         } else if self.sweep.waiting.len() < WAITING {
             self.sweep.waiting.push_back(sweep);
         } else {
@@ -108,18 +128,61 @@ impl CoordinatorActor {
         }
     }
 
-    fn begin_sweep(&mut self, dry_run: bool, done: Option<Reply<Result<SweepReport, Error>>>) {
+    fn begin_sweep(
+        &mut self,
+        dry_run: bool,
+        goes_on: bool,
+        done: Option<Reply<Result<SweepReport, Error>>>,
+    ) {
         self.sweep.running = Some(Sweeping {
             begun: Instant::now(),
             report: SweepReport {
                 dry_run,
                 ..SweepReport::default()
             },
+            goes_on,
             done,
             after: None,
             is_last: false,
         });
-        self.survey(None);
+        let task = directory::sweep(self.mover.clone(), dry_run);
+        self.under_way.push(Box::pin(task));
+    }
+
+    /// The directory was gone through.
+    fn swept_directory(&mut self, swept: Result<SweptDirectory, DirectoryFault>) {
+        let directory = match swept {
+            Ok(directory) => directory,
+            Err(DirectoryFault::Other(error)) => return self.end_sweep(Err(error)),
+            Err(DirectoryFault::Folder(error)) => {
+                self.broken = Some(error.clone());
+                return self.end_sweep(Err(error));
+            }
+        };
+        let Some(running) = &mut self.sweep.running else {
+            return;
+        };
+        let SweptDirectory {
+            removed,
+            quarantined,
+            in_quarantine,
+            foreign,
+            ..
+        } = directory;
+        if !running.report.dry_run {
+            tracing::info!(target: "tierlog::coordinator", removed, quarantined, foreign, "the data directory is swept");
+            self.log.meters.swept_files.increment(removed);
+            self.unnamed
+                .show_files(in_quarantine + quarantined, foreign);
+        }
+        running.report.directory = directory;
+        match running.goes_on {
+            true => {
+                running.report.tier_2 = Some(SweptTier2::default());
+                self.survey(None);
+            }
+            false => self.end_sweep(Ok(())),
+        }
     }
 
     fn survey(&mut self, after: Option<String>) {
@@ -130,19 +193,21 @@ impl CoordinatorActor {
     /// A step has ended.
     pub(super) fn swept(&mut self, step: Step) {
         match step {
+            Step::Directory(swept) => self.swept_directory(swept),
             Step::Surveyed(Ok(page)) => self.judge_page(page),
             Step::Discarded(gone, outcome) => {
                 let Some(running) = &mut self.sweep.running else {
                     return;
                 };
                 self.log.meters.swept_objects.increment(gone.len() as u64);
-                gone.into_iter().for_each(|it| running.report.tell(it));
+                let report = running.report.tier_2.get_or_insert_default();
+                gone.into_iter().for_each(|it| report.tell(it));
                 match outcome {
                     Ok(()) => self.next_page(),
-                    Err(fault) => self.end_sweep(Err(fault)),
+                    Err(fault) => self.end_sweep(Err(as_error(fault))),
                 }
             }
-            Step::Surveyed(Err(fault)) => self.end_sweep(Err(fault)),
+            Step::Surveyed(Err(fault)) => self.end_sweep(Err(as_error(fault))),
         }
     }
 
@@ -150,7 +215,8 @@ impl CoordinatorActor {
         let Some(running) = &mut self.sweep.running else {
             return;
         };
-        let report = &mut running.report;
+        let dry_run = running.report.dry_run;
+        let report = running.report.tier_2.get_or_insert_default();
         report.objects += page.objects;
         report.bytes = report.bytes.saturating_add(page.bytes);
         report.catalog += page.catalog;
@@ -190,7 +256,7 @@ impl CoordinatorActor {
                 why,
             };
             match (fate, unnamed.parsed) {
-                (Fate::Removed, Some(key)) if !report.dry_run => leftovers.push((key, object)),
+                (Fate::Removed, Some(key)) if !dry_run => leftovers.push((key, object)),
                 _ => {
                     if fate == Fate::Quarantined {
                         tracing::warn!(target: "tierlog::coordinator", key = object.key, why = object.why, "an object is of this log, and nothing names it");
@@ -220,34 +286,36 @@ impl CoordinatorActor {
         }
     }
 
-    fn end_sweep(&mut self, outcome: Result<(), TransferFault>) {
+    fn end_sweep(&mut self, outcome: Result<(), Error>) {
         let Some(running) = self.sweep.running.take() else {
             return;
         };
         let mut report = running.report;
         report.took = running.begun.elapsed();
-        let outcome = outcome.map(|()| report).map_err(as_error);
+        let outcome = outcome.map(|()| report);
         match &outcome {
-            Ok(report) => {
-                let SweepReport {
+            Ok(SweepReport {
+                tier_2: Some(swept),
+                took,
+                dry_run,
+                ..
+            }) => {
+                let SweptTier2 {
                     removed,
                     quarantined,
                     foreign,
-                    took,
-                    dry_run,
                     ..
-                } = report;
+                } = swept;
                 tracing::info!(target: "tierlog::coordinator", removed, quarantined, foreign, ?took, dry_run, "Tier 2 is swept");
                 self.unnamed.show(*quarantined, *foreign);
             }
+            Ok(_) => {}
             Err(error) => {
                 self.log.meters.sweep_failures.increment(1);
-                tracing::warn!(target: "tierlog::coordinator", %error, "Tier 2 is not swept");
+                tracing::warn!(target: "tierlog::coordinator", %error, "a sweep did not come to its end");
             }
         }
-        if let Some(link) = &self.log.cold {
-            link.note_sweep(&outcome);
-        }
+        self.log.note_sweep(&outcome);
         if let Some(done) = running.done {
             // It may have been given up.
             let _ = done.send(outcome);
@@ -351,8 +419,13 @@ impl Knowledge<'_> {
         if names.any(|name| *name == unnamed.key) {
             return Verdict::Named;
         }
-        // A name of this epoch is given again when the segment is uploaded again.
-        if key.epoch == self.epoch && (known.is_some() || (self.is_open)(key)) {
+        // A name of this epoch is given when a segment is uploaded, unless it has an object already: that
+        // one is named for as long as the segment is. What was trimmed is not uploaded any more.
+        let outlives = self.table.outlives;
+        let is_settled =
+            known.is_some_and(|known| known.trimmed || (outlives && known.residency.is_cold()));
+        let may_come = known.is_some() || (self.is_open)(key);
+        if key.epoch == self.epoch && may_come && !is_settled {
             return Verdict::Later;
         }
         self.by_offsets(key, head)

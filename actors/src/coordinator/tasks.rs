@@ -25,6 +25,7 @@ use crate::{
     manifest::ManifestHandle,
     protocol::coordinator::{AdmissionGuard, Admit, AdmitError, Admitted, Rollover, Trim},
     stream::{segments::Segment, shared::StreamShared},
+    under_way::Hold,
     writer::WriterHandle,
 };
 use tokio::time::timeout;
@@ -51,7 +52,7 @@ pub enum Effect {
     Moved(Id, Moved),
     /// A publication has ended.
     Published(Result<Published, MoveFault>),
-    /// A step of a sweep of Tier 2 has ended.
+    /// A step of a sweep has ended.
     Swept(Step),
     /// The limits of a stream are other ones.
     Retained(StreamId),
@@ -86,7 +87,8 @@ pub async fn admit(tasks: Tasks, admit: Admit, guard: AdmissionGuard) -> Effect 
         done,
     } = admit;
     log.faults.at("coordinator.before_create").await;
-    let file = match create(&log, &running, (stream, no), allocate).await {
+    let hold = log.under_way.hold((stream, no)).await;
+    let file = match create(&log, &running, (stream, no), allocate, &hold).await {
         Ok(file) => file,
         Err(NotCreated { answer, disk }) => {
             let _ = done.send(Err(answer));
@@ -117,6 +119,11 @@ pub async fn admit(tasks: Tasks, admit: Admit, guard: AdmissionGuard) -> Effect 
                 return Effect::DiskFull { stream, writer };
             }
             Err(error) => {
+                // Refused, as one that was asked for before a truncation is behind it: nothing names the
+                // file, or will.
+                if matches!(error, Error::InvalidInput { .. }) {
+                    take_back(&log, &running, (stream, no)).await;
+                }
                 let _ = done.send(Err(AdmitError::Failed(error)));
                 return Effect::None;
             }
@@ -133,6 +140,7 @@ pub async fn admit(tasks: Tasks, admit: Admit, guard: AdmissionGuard) -> Effect 
         seq,
         entry,
         guard,
+        hold,
     };
     // A writer that is gone drops it: the guard gives its bytes back, and the next recovery finds
     // a blank segment.
@@ -158,10 +166,12 @@ async fn create(
     running: &Running,
     (stream, no): (StreamId, SegmentNo),
     allocate: u64,
+    hold: &Hold,
 ) -> Result<Latched, NotCreated> {
-    let job_log = Arc::clone(log);
+    let (job_log, hold) = (Arc::clone(log), hold.clone());
     let created = log
         .write_job(running, move || {
+            let _hold = hold;
             segment::create_segment(job_log.disk.as_ref(), &job_log.layout, stream, no, allocate)
         })
         .await;
@@ -293,7 +303,7 @@ pub async fn trim(tasks: Tasks, trim: Trim) -> Effect {
     drop(edges);
     tracing::debug!(
         target: "tierlog::coordinator", stream = %stream.name, start = %before,
-        segments = gone.len(), "trimmed"
+        segments = gone.numbers.len(), "trimmed"
     );
     let effect = remove(&tasks, stream.id, gone).await;
     let outcome = match committed {
@@ -312,10 +322,17 @@ async fn free_late(tasks: &Tasks, stream: &Arc<StreamShared>, sealed: Effect) ->
     let (gone, committed) = give_up(tasks, stream, stream.start()).await;
     match committed {
         // Should the manifest refuse, the next trim frees it, whatever its offset.
-        Err(_) if gone.is_empty() => sealed,
+        Err(_) if gone.numbers.is_empty() => sealed,
         // It is among them, or a trim that came first has freed it.
         _ => remove(tasks, stream.id, gone).await,
     }
+}
+
+/// Segments that the manifest names no more, and whose files are about to go.
+#[derive(Debug, Default)]
+struct GivenUp {
+    numbers: Vec<SegmentNo>,
+    holds: Vec<Hold>,
 }
 
 /// Moves the start up to `before`, durably, and forgets every segment that has ended below it; gives
@@ -326,13 +343,21 @@ async fn give_up(
     tasks: &Tasks,
     stream: &Arc<StreamShared>,
     before: Offset,
-) -> (Vec<SegmentNo>, Result<(), Error>) {
-    let mut gone = Vec::new();
+) -> (GivenUp, Result<(), Error>) {
+    let mut gone = GivenUp::default();
     loop {
         let below = stream.segments.ended_below(before);
         if below.is_empty() && before <= stream.start() {
             return (gone, Ok(()));
         }
+        let numbers: Vec<_> = below.iter().map(|segment| segment.no).collect();
+        // Before the commit: behind it, and until they are gone, a sweep would find files that nothing
+        // names or explains.
+        let holds = tasks.log.under_way.hold_all(stream.id, numbers.clone());
+        // A sweep that hangs in the disk has taken the name of a leftover of theirs. That one can't become
+        // anything else any more, and nobody has to wait for it.
+        let holds = timeout(tasks.log.options.stall_after, holds).await;
+        let holds = holds.unwrap_or_default();
         let entry = Entry::Trimmed {
             stream: stream.id,
             start: before,
@@ -343,7 +368,8 @@ async fn give_up(
         tasks.log.faults.at("coordinator.after_trim_commit").await;
         stream.advance_start(before);
         stream.segments.remove(&below);
-        gone.extend(below.iter().map(|segment| segment.no));
+        gone.numbers.extend(numbers);
+        gone.holds.extend(holds);
     }
 }
 
@@ -353,6 +379,7 @@ pub async fn clean_up(
     tasks: Tasks,
     stream: StreamId,
     gone: Vec<SegmentNo>,
+    holds: Vec<Hold>,
     cut: Vec<SegmentNo>,
 ) -> Effect {
     if !cut.is_empty() {
@@ -365,10 +392,18 @@ pub async fn clean_up(
         });
         let _ = job.await;
     }
+    let gone = GivenUp {
+        numbers: gone,
+        holds,
+    };
     remove(&tasks, stream, gone).await
 }
 
-async fn remove(tasks: &Tasks, stream: StreamId, segments: Vec<SegmentNo>) -> Effect {
+async fn remove(tasks: &Tasks, stream: StreamId, gone: GivenUp) -> Effect {
+    let GivenUp {
+        numbers: segments,
+        holds,
+    } = gone;
     if segments.is_empty() {
         return Effect::None;
     }
@@ -376,6 +411,7 @@ async fn remove(tasks: &Tasks, stream: StreamId, segments: Vec<SegmentNo>) -> Ef
     tasks.log.readers.forget(stream, &segments);
     let (log, numbers) = (Arc::clone(&tasks.log), segments.clone());
     let removed = tasks.log.write_job(&tasks.running, move || {
+        let _holds = holds;
         for no in numbers {
             remove_file(&*log.disk, &log.layout.segment(stream, no));
             remove_file(&*log.disk, &log.layout.warm(stream, no));

@@ -86,6 +86,7 @@ impl CoordinatorActor {
                 id,
                 known,
                 stream: self.streams.get(&id.0).cloned(),
+                hold: None,
             };
             let mover = self.mover.clone();
             self.under_way.push(match step {

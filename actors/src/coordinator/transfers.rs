@@ -176,6 +176,7 @@ fn ends(changes: &[Change]) -> Vec<(StreamId, Offset)> {
 
 /// Removes a compressed file that an archived object stands for.
 pub async fn drop_warm(mover: Mover, subject: Subject) -> Effect {
+    let subject = subject.held(&mover).await;
     let moved = match try_drop_warm(&mover, &subject).await {
         Ok(()) => Moved::WarmDropped,
         Err(fault) => Moved::Failed(fault),
@@ -226,6 +227,7 @@ pub async fn look_at_object(mover: &Mover, subject: &Subject) -> Result<(), Move
 
 /// Makes a compressed file again from the object.
 pub async fn fetch(mover: Mover, subject: Subject) -> Effect {
+    let subject = subject.held(&mover).await;
     let begun = Instant::now();
     let moved = match try_fetch(&mover, &subject).await {
         Ok(copy) => {
@@ -253,8 +255,10 @@ async fn try_fetch(mover: &Mover, subject: &Subject) -> Result<WarmCopy, MoveFau
         crc: spot.crc,
     };
     let identity = subject.identity(mover.log);
-    let fetched = mover.uploader()?.fetch(identity, key, copy).await;
-    fetched.map_err(MoveFault::Cold)?;
+    let fetched = mover
+        .uploader()?
+        .fetch(identity, key, copy, subject.hold.clone());
+    fetched.await.map_err(MoveFault::Cold)?;
     log.faults.at("coordinator.after_move").await;
     let warmed = Entry::Warmed {
         stream,

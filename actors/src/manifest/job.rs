@@ -1,10 +1,13 @@
 //! The blocking part: write, sync, rotate, and begin a new file where the present one failed.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Instant,
+};
 
 use tierlog_storage::{
     error::StorageError,
-    manifest::{Entry, ManifestLog, ManifestOptions, ManifestState, Seq},
+    manifest::{Current, Entry, ManifestLog, ManifestOptions, ManifestState, Seq},
 };
 
 use crate::{context::LogContext, error::Error};
@@ -54,18 +57,20 @@ pub fn commit(log: &LogContext, mut store: Store, commits: &[Vec<Entry>]) -> Out
     log.meters.manifest_commit_seconds.record(begun.elapsed());
     match first {
         Ok(results) => {
+            let mut goes_on = true;
             if store.file.wants_rotation()
                 && let Err(error) = begin_file(log, &mut store)
             {
                 // The old file is whole and goes on; rotation is tried again with the next commit.
                 tracing::warn!(target: "tierlog::manifest", %error, "manifest rotation failed");
+                goes_on = counts(log, &store);
             }
             let results = results
                 .into_iter()
                 .map(|result| result.map_err(refused))
                 .collect();
             Outcome {
-                store: Some(store),
+                store: goes_on.then_some(store),
                 results,
             }
         }
@@ -79,12 +84,24 @@ pub fn commit(log: &LogContext, mut store: Store, commits: &[Vec<Entry>]) -> Out
     }
 }
 
+/// Whether `CURRENT` still names the file that is written to. An attempt to begin another one may have failed
+/// behind the switch: what is committed here from then on would be lost to the next open. What was committed
+/// before is in both, so that the next generation may begin with either.
+fn counts(log: &LogContext, store: &Store) -> bool {
+    let current = Current::read(log.disk.as_ref(), &log.layout);
+    current.is_ok_and(|current| current.is_some_and(|it| it.number == store.file.number()))
+}
+
 /// Marks the log as closed cleanly.
 pub fn close_clean(mut store: Store) -> Result<(), Error> {
     store.file.close_clean().map_err(Error::from)
 }
 
 fn begin_file(log: &LogContext, store: &mut Store) -> Result<(), StorageError> {
+    let _files = log
+        .manifest_files
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     let number = store.file.number() + 1;
     let options = options(log);
     let now = log.clock.now_ns();

@@ -74,12 +74,18 @@ pub struct Meters {
     pub cold_segments: Gauge,
     /// Leftovers that were removed from Tier 2.
     pub swept_objects: Counter,
+    /// Leftovers that were removed from the data directory.
+    pub swept_files: Counter,
     /// Sweeps that came to nothing.
     pub sweep_failures: Counter,
     /// Objects of this log that nothing names or explains.
     pub quarantined_objects: Gauge,
     /// Objects that are not of this log.
     pub foreign_objects: Gauge,
+    /// Files in the quarantine.
+    pub quarantined_files: Gauge,
+    /// Files that are not of this log.
+    pub foreign_files: Gauge,
     /// Messages that wait for the writers, on all lanes.
     pub lane_queue: Gauge,
     /// Messages that wait for the flusher.
@@ -109,6 +115,7 @@ impl Meters {
         ] = names::QUEUE.gauges("queue", queues);
         let kinds = ["quarantined", "foreign"];
         let [quarantined_objects, foreign_objects] = names::UNNAMED.gauges("kind", kinds);
+        let [quarantined_files, foreign_files] = names::UNNAMED_FILES.gauges("kind", kinds);
         let tiers = ["hot", "warm", "cold"];
         let [hot_bytes, warm_bytes, cold_bytes] = names::TIER_BYTES.gauges("tier", tiers);
         let [hot_segments, warm_segments, cold_segments] =
@@ -136,9 +143,12 @@ impl Meters {
             cold_bytes,
             cold_segments,
             swept_objects: names::SWEPT.counter(),
+            swept_files: names::SWEPT_FILES.counter(),
             sweep_failures: names::SWEEP_FAILED.counter(),
             quarantined_objects,
             foreign_objects,
+            quarantined_files,
+            foreign_files,
             lane_queue,
             flusher_queue,
             coordinator_queue,

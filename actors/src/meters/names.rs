@@ -109,9 +109,17 @@ pub(super) const SWEPT: Name = count(
     "tierlog_cold_swept_total",
     "Leftovers of unfinished work that were removed from Tier 2",
 );
+pub(super) const SWEPT_FILES: Name = count(
+    "tierlog_swept_files_total",
+    "Leftovers of unfinished work that were removed from the data directory",
+);
+pub(super) const UNNAMED_FILES: Name = count(
+    "tierlog_unnamed_files",
+    "Files in the data directory that nothing names and that the last sweep did not remove",
+);
 pub(super) const SWEEP_FAILED: Name = count(
-    "tierlog_cold_sweep_failures_total",
-    "Sweeps of Tier 2 that did not come to their end",
+    "tierlog_sweep_failures_total",
+    "Sweeps that did not come to their end",
 );
 pub(super) const UNNAMED: Name = count(
     "tierlog_cold_unnamed_objects",

@@ -6,6 +6,7 @@ use tierlog_storage::{
 };
 
 use super::Reply;
+use crate::under_way::Hold;
 
 /// Make the compressed file of a segment. It is durable, and was compared with the segment, when the
 /// answer comes; the manifest does not say so yet.
@@ -16,6 +17,8 @@ pub struct Compress {
     pub identity: WarmIdentity,
     /// Seal it first: it ended without a footer.
     pub finish: bool,
+    /// Keeps a sweep away from its files until the job has ended, whoever still waits for that.
+    pub hold: Option<Hold>,
     /// What came of it.
     pub done: Reply<Result<Made, WarmFault>>,
 }
@@ -37,6 +40,8 @@ pub struct Restore {
     pub identity: WarmIdentity,
     /// Its compressed file.
     pub copy: WarmCopy,
+    /// As in [`Compress`].
+    pub hold: Option<Hold>,
     /// What came of it.
     pub done: Reply<Result<(), WarmFault>>,
 }

@@ -14,6 +14,7 @@ use crate::{
     error::Error,
     kind::Kind,
     stream::shared::StreamShared,
+    under_way::Hold,
     writer::WriterHandle,
 };
 
@@ -56,6 +57,9 @@ pub struct Admitted {
     pub entry: Entry,
     /// Its place in the hot budget; dropped with it unused, the place is free again.
     pub guard: AdmissionGuard,
+    /// Its file is nobody's to sweep, as long as its writer has it: who commits it himself has not named
+    /// it yet.
+    pub hold: Hold,
 }
 
 /// Why a segment was not admitted.
@@ -138,6 +142,8 @@ pub struct Changed {
     pub gone: Vec<SegmentNo>,
     /// They end here now, without a footer, and have their segment file alone; with their salts.
     pub closed: Vec<(SegmentNo, u64, SegmentStatus)>,
+    /// The files of what is gone are nobody's to sweep until they are removed.
+    pub holds: Vec<Hold>,
 }
 
 /// The stream is open from now on: readers go by its list of segments.

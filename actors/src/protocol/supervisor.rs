@@ -70,6 +70,8 @@ pub struct Health {
     pub failed_streams: Vec<(String, String)>,
     /// How things stand with Tier 2, if there is one.
     pub cold: Option<ColdHealth>,
+    /// What sweeps have found.
+    pub sweep: SweepHealth,
 }
 
 /// How things stand with Tier 2.
@@ -81,11 +83,9 @@ pub struct ColdHealth {
     pub claim: ClaimHealth,
     /// Whether the store answers.
     pub breaker: BreakerState,
-    /// What sweeps have found.
-    pub sweep: SweepHealth,
 }
 
-/// What sweeps of Tier 2 have found.
+/// What sweeps have found.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct SweepHealth {
     /// The last one that came to its end.

@@ -1,4 +1,4 @@
-//! What a sweep of Tier 2 is told, and tells.
+//! What a sweep is told, and tells.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use tierlog_storage::{catalog::SegmentKey, warm::WarmHead};
 use super::Reply;
 use crate::{error::Error, protocol::uploader::TransferFault};
 
-/// How many objects a [`SweepReport`] tells of one by one.
+/// How many files, and how many objects, a [`SweepReport`] tells of one by one.
 pub const TOLD: usize = 1_000;
 
-/// Find objects that nothing names; asked of the coordinator.
+/// Find files and objects that nothing names; asked of the coordinator.
 #[derive(Debug)]
 pub struct Sweep {
     /// Remove none.
     pub dry_run: bool,
-    /// Answered when all of the listing was gone through.
+    /// Answered when all of the directory and of the listing of Tier 2 was gone through.
     pub done: Reply<Result<SweepReport, Error>>,
 }
 
@@ -73,11 +73,60 @@ pub struct Unnamed {
     pub head: Option<WarmHead>,
 }
 
-/// What a sweep of Tier 2 found and did.
+/// What a sweep found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct SweepReport {
-    /// Nothing was removed: `removed` is what would have been.
+    /// Nothing was removed or moved: what is told is what would have been.
     pub dry_run: bool,
+    /// In the data directory.
+    pub directory: SweptDirectory,
+    /// In Tier 2, if there is one and it was claimed by then.
+    pub tier_2: Option<SweptTier2>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// What a sweep found in the data directory, and did there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SweptDirectory {
+    /// Files of the manifest and of streams that were found.
+    pub files: u64,
+    /// Those that the manifest names, and its own one.
+    pub named: u64,
+    /// Leftovers of unfinished work that were removed.
+    pub removed: u64,
+    /// Bytes in them.
+    pub removed_bytes: u64,
+    /// Files of this log that nothing names or explains. They were moved to the folder `quarantine`.
+    pub quarantined: u64,
+    /// Files that lay in that folder before.
+    pub in_quarantine: u64,
+    /// Files that nothing names and that somebody is at work on. A later sweep tells.
+    pub under_way: u64,
+    /// What is not of this log. It is left where it is.
+    pub foreign: u64,
+    /// What was removed and what is in quarantine now, one by one; the first thousand of them.
+    pub told: Vec<SweptFile>,
+}
+
+/// A file that nothing names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SweptFile {
+    /// Where it was, below the data directory.
+    pub path: String,
+    /// Its length in bytes.
+    pub len: u64,
+    /// What became of it.
+    pub fate: Fate,
+    /// Why.
+    pub why: String,
+    /// Where it is now, if it was moved.
+    pub now: Option<String>,
+}
+
+/// What a sweep found in Tier 2, and did there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SweptTier2 {
     /// Objects that were found.
     pub objects: u64,
     /// Bytes in them.
@@ -99,8 +148,6 @@ pub struct SweepReport {
     pub foreign: u64,
     /// What was removed and what is in quarantine, one by one; the first thousand of them.
     pub told: Vec<SweptObject>,
-    /// How long it took.
-    pub took: Duration,
 }
 
 /// An object that nothing names.
@@ -116,17 +163,33 @@ pub struct SweptObject {
     pub why: String,
 }
 
-/// What becomes of an object that nothing names.
+/// What becomes of a file or an object that nothing names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fate {
     /// It is a leftover of unfinished work, and was removed, or would be.
     Removed,
-    /// It is left where it is, for somebody to look at.
+    /// It is kept for somebody to look at: a file in the folder `quarantine`, an object where it is.
     Quarantined,
 }
 
-impl SweepReport {
+impl SweptDirectory {
+    /// Adds a file, and tells of it if there are not too many.
+    pub(crate) fn tell(&mut self, file: SweptFile) {
+        match file.fate {
+            Fate::Removed => {
+                self.removed += 1;
+                self.removed_bytes = self.removed_bytes.saturating_add(file.len);
+            }
+            Fate::Quarantined => self.quarantined += 1,
+        }
+        if self.told.len() < TOLD {
+            self.told.push(file);
+        }
+    }
+}
+
+impl SweptTier2 {
     /// Adds an object, and tells of it if there are not too many.
     pub(crate) fn tell(&mut self, object: SweptObject) {
         match object.fate {

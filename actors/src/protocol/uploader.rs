@@ -8,7 +8,7 @@ use tierlog_storage::{
 };
 
 use super::Reply;
-use crate::error::Error;
+use crate::{error::Error, under_way::Hold};
 
 /// Make an object of a compressed file, and read it back.
 #[derive(Debug)]
@@ -48,6 +48,8 @@ pub struct Fetch {
     pub key: SegmentKey,
     /// What it holds.
     pub copy: WarmCopy,
+    /// Keeps a sweep away from its files until the job has ended, whoever still waits for that.
+    pub hold: Option<Hold>,
     /// Answered once the file and its name are durable and its checksum was found right.
     pub done: Reply<Result<(), TransferFault>>,
 }

@@ -117,6 +117,9 @@ pub(super) fn context(options: Options, injected: Injected) -> Arc<LogContext> {
         tail,
         lock: Mutex::default(),
         dirty: AtomicUsize::new(0),
+        under_way: Arc::default(),
+        manifest_files: Mutex::default(),
+        swept: Mutex::default(),
     })
 }
 

@@ -14,6 +14,8 @@ use tierlog_storage::{
     segment::{HEADER_LEN, Latched, RecordsRef, read_block},
 };
 
+use tokio::time::timeout;
+
 use super::{
     actor::{OpenEntry, SupervisorActor},
     findings,
@@ -325,9 +327,15 @@ pub(super) async fn recover(
     counted: usize,
 ) -> Result<Prepared, Error> {
     let log = Arc::clone(&generation.log);
+    // It makes copies under numbers of its own, which it names once all of them are there.
+    let patience = log.options.stall_after;
+    let hold = timeout(patience, log.under_way.hold_stream(id)).await;
+    let hold = hold.map_err(|_| Error::stalled("a sweep of the stream's folder", patience))?;
     let (log_id, epoch) = (generation.id, generation.epoch);
     let (layout, now_ns) = (log.layout.clone(), log.clock.now_ns());
+    let held = hold.clone();
     let job = log.long_job(running, move |disk| {
+        let _held = held;
         let ctx = RecoverCtx {
             disk: &*disk,
             layout: &layout,
@@ -367,6 +375,7 @@ pub(super) async fn recover(
         })?;
     let (layout, looked) = (log.layout.clone(), state.clone());
     let job = log.long_job(running, move |disk| {
+        let _hold = hold;
         for path in remove_after_commit {
             if let Err(error) = disk.remove(&path) {
                 tracing::debug!(target: "tierlog::supervisor", path = %path.display(), %error, "a leftover stays until the next open");

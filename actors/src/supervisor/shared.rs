@@ -161,6 +161,7 @@ impl LogShared {
             restarts: status.restarts.clone(),
             failed_streams,
             cold: self.log.cold.as_ref().map(|cold| cold.health()),
+            sweep: self.log.swept(),
         }
     }
 

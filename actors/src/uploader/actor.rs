@@ -311,11 +311,13 @@ impl Message<Fetch> for UploaderActor {
             identity,
             key,
             copy,
+            hold,
             done,
         } = message;
         let (log, link) = (Arc::clone(&self.log), Arc::clone(&self.link));
         let alive = self.alive.subscribe();
         let job = self.log.job(Work::Fetch, &self.running, move || {
+            let _hold = hold;
             let mut pace = |_| alive.has_changed().is_ok();
             let remote = &link.remote;
             let source = remote.whole(key, copy.file_len, Some(alive.clone()));

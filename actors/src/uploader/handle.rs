@@ -14,10 +14,13 @@ use tierlog_storage::{
 use tokio::sync::oneshot;
 
 use super::actor::UploaderActor;
-use crate::protocol::{
-    Reply,
-    sweep::{Discard, Page, Survey},
-    uploader::{Delete, Fetch, Look, Publish, TransferFault, Upload},
+use crate::{
+    protocol::{
+        Reply,
+        sweep::{Discard, Page, Survey},
+        uploader::{Delete, Fetch, Look, Publish, TransferFault, Upload},
+    },
+    under_way::Hold,
 };
 
 /// Handed out to the coordinator. It stays the same when the actor behind it is replaced, which
@@ -64,11 +67,13 @@ impl UploaderHandle {
         identity: WarmIdentity,
         key: SegmentKey,
         copy: WarmCopy,
+        hold: Option<Hold>,
     ) -> Result<(), TransferFault> {
         self.ask(|done| Fetch {
             identity,
             key,
             copy,
+            hold,
             done,
         })
         .await

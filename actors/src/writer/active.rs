@@ -15,6 +15,7 @@ use crate::{
     context::Generation,
     protocol::coordinator::{AdmissionGuard, Admitted},
     stream::{segments::Segment, shared::StreamShared},
+    under_way::Hold,
 };
 
 /// Where frames go now. Blank until its first frame.
@@ -27,6 +28,8 @@ pub struct Active {
     /// Its place in the hot budget until it has a frame: a blank segment that is given up, by
     /// whomever, or that ends with its writer, gives the place back by itself.
     guard: Option<AdmissionGuard>,
+    /// Until the manifest names it, nobody may take its file for a leftover.
+    pub hold: Option<Hold>,
     /// Its file.
     pub file: Arc<Latched>,
     /// Bytes allocated.
@@ -75,12 +78,14 @@ impl Active {
             allocated,
             seq,
             guard,
+            hold,
             ..
         } = admitted;
         Self {
             no,
             salt,
             guard: Some(guard),
+            hold: Some(hold),
             file,
             allocated,
             pos: HEADER_LEN,
@@ -104,6 +109,7 @@ impl Active {
             no: found.no,
             salt: found.salt,
             guard: None,
+            hold: None,
             file: Arc::new(found.file),
             allocated: found.allocated,
             pos: found.pos,

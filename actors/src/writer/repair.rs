@@ -24,6 +24,7 @@ use crate::{
     error::Error,
     protocol::coordinator::{Admit, AdmitError, Admitted, Changed},
     stream::{budget::UnsyncedPermit, segments::Segment},
+    under_way::Hold,
 };
 
 /// An unsealed segment that ends here, at its last durable byte.
@@ -135,6 +136,9 @@ impl WriterActor {
             // the numbers.
             endings.push(Ending::blank(&next));
         }
+        let gone = endings.iter().filter(|ending| ending.base.is_none());
+        let gone = gone.map(|ending| ending.no).collect();
+        let holds = self.hold_files(gone).await?;
         self.fault("writer.before_repair_commit").await;
         let mut entries: Vec<_> = endings
             .iter()
@@ -152,7 +156,7 @@ impl WriterActor {
             }
             Err(error) => return Err(error),
         }
-        self.show_endings(endings);
+        self.show_endings(endings, holds);
         let end = active.end;
         if !active.is_blank() {
             let end_byte = active.pos;
@@ -261,8 +265,9 @@ impl WriterActor {
         }
         let file: Arc<Latched> = Arc::clone(&active.file);
         let (from, to) = (active.allocated, active.allocation_for(active.pos));
-        let log = Arc::clone(&self.generation.log);
+        let (log, hold) = (Arc::clone(&self.generation.log), active.hold.clone());
         let job = self.generation.log.write_job(&self.running, move || {
+            let _hold = hold;
             if to > from {
                 file.allocate(from, to - from)?;
             }
@@ -279,7 +284,17 @@ impl WriterActor {
         }
     }
 
-    fn show_endings(&self, endings: Vec<Ending>) {
+    /// Keeps a sweep away from the files of segments that a commit is about to give up.
+    pub(super) fn hold_files(
+        &self,
+        numbers: Vec<SegmentNo>,
+    ) -> impl Future<Output = Result<Vec<Hold>, Error>> + use<> {
+        let under_way = Arc::clone(&self.generation.log.under_way);
+        let stream = self.stream_id();
+        self.within(async move { under_way.hold_all(stream, numbers).await })
+    }
+
+    fn show_endings(&self, endings: Vec<Ending>, holds: Vec<Hold>) {
         let (mut gone, mut now_closed) = (Vec::new(), Vec::new());
         self.stream.segments.update(|map| {
             for ending in endings {
@@ -300,7 +315,7 @@ impl WriterActor {
                 }
             }
         });
-        self.tell_changed(gone, now_closed);
+        self.tell_changed(gone, now_closed, holds);
     }
 
     /// Tells the coordinator what there is no more and what has ended without a footer. Should it end
@@ -309,12 +324,14 @@ impl WriterActor {
         &self,
         gone: Vec<SegmentNo>,
         closed: Vec<(SegmentNo, u64, SegmentStatus)>,
+        holds: Vec<Hold>,
     ) {
         if !gone.is_empty() || !closed.is_empty() {
             let changed = Changed {
                 stream: self.stream_id(),
                 gone,
                 closed,
+                holds,
             };
             tokio::spawn(self.generation.coordinator.changed(changed));
         }

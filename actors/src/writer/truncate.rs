@@ -114,6 +114,10 @@ impl WriterActor {
             None => None,
         };
         let entries = self.cut_entries(end, incarnation, cut.as_ref(), &removed, fresh.as_ref());
+        let cut_off = removed.iter().map(|segment| segment.no);
+        let cut_off = cut_off.chain(cut.as_ref().map(|cut| cut.segment.no));
+        let cut_off = cut_off.chain(self.blank_segments()).collect();
+        let holds = self.hold_files(cut_off).await.map_err(CutError::Before)?;
         self.fault("writer.before_truncate_commit").await;
         match self.within(self.generation.manifest.commit(entries)).await {
             Ok(Ok(_)) => {}
@@ -141,7 +145,7 @@ impl WriterActor {
         self.life = self.stream.life();
         self.taken = end.get();
         // Only now: a reader of the old life would have missed the files.
-        self.tell_changed(gone, closed);
+        self.tell_changed(gone, closed, holds);
         self.blocked = None;
         tracing::info!(target: "tierlog::writer", stream = %self.stream.name, %end, "the tail was cut off");
         self.claim_end(end).await;
@@ -346,8 +350,9 @@ impl WriterActor {
         let writes = active.place(&kept, &self.owner());
         let (from, to) = (active.allocated, active.allocation_for(active.pos));
         let file = Arc::clone(&active.file);
-        let log = Arc::clone(&self.generation.log);
+        let (log, hold) = (Arc::clone(&self.generation.log), active.hold.clone());
         let job = self.generation.log.write_job(&self.running, move || {
+            let _hold = hold;
             if to > from {
                 file.allocate(from, to - from)?;
             }

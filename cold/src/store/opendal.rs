@@ -194,6 +194,10 @@ impl OpendalStore {
     }
 }
 
+/// What the standard library says first of all names that do not resolve; behind it stands why, as the system
+/// tells it, and never the name.
+const NO_SUCH_NAME: &str = "failed to lookup address information";
+
 /// What an error says, without secrets: its message alone, and what the system said. All else that
 /// stands around it may have the address, which may be signed.
 pub(crate) fn told_by(error: &Error, secrets: &[String]) -> String {
@@ -207,11 +211,18 @@ pub(crate) fn told_by(error: &Error, secrets: &[String]) -> String {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         // What went wrong with a connection, such as that nobody listens there.
-        if let Some(code) = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::raw_os_error)
-        {
+        let system = error.downcast_ref::<io::Error>();
+        if let Some(code) = system.and_then(io::Error::raw_os_error) {
             message += &format!(": {}", io::Error::from_raw_os_error(code));
+            break;
+        }
+        // Or that there is no such host, of which the system has a text and no number.
+        if let Some(text) = system.map(ToString::to_string)
+            && text.starts_with(NO_SUCH_NAME)
+        {
+            let text = text.chars().map(clean).take(MESSAGE);
+            message += ": the name of the host does not resolve: ";
+            message.extend(text);
             break;
         }
         cause = error.source();
@@ -317,5 +328,33 @@ impl Store for OpendalStore {
                 _ => self.failed("list", prefix, &error),
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(source: io::Error) -> String {
+        let error = Error::new(ErrorKind::Unexpected, "send http request");
+        told_by(&error.set_source(source), &["canary".to_owned()])
+    }
+
+    #[test]
+    fn a_host_without_an_address_is_told_and_no_other_text_of_a_connection_is() {
+        let unresolved = io::Error::other(format!("{NO_SUCH_NAME}: Name or service not known"));
+        assert_eq!(
+            told(unresolved),
+            "send http request: the name of the host does not resolve: failed to lookup address \
+             information: Name or service not known"
+        );
+        let refused = io::Error::from_raw_os_error(111);
+        assert!(told(refused).contains("(os error 111)"));
+        for signed in [
+            "https://bucket/key?X-Amz-Signature=canary-of-a-request",
+            "at https://id:canary@host/: failed to lookup address information",
+        ] {
+            assert_eq!(told(io::Error::other(signed)), "send http request");
+        }
     }
 }

@@ -174,6 +174,22 @@ async fn ask_nowhere() {
 }
 
 #[tokio::test]
+async fn a_host_whose_name_does_not_resolve_is_told_as_that() {
+    let access = "access_key_id=canary-id&secret_access_key=canary-key";
+    // A name that is kept free for this.
+    let at = "endpoint=http://no-such-host.invalid&region=us-east-1";
+    let store = store(&format!("s3://bucket/pre/fix?{at}&{access}"));
+    let error = store.stat("a").await.unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Unknown, "{error}");
+    let told = error.to_string();
+    assert!(
+        told.contains("the name of the host does not resolve"),
+        "{told}"
+    );
+    assert!(!told.contains("canary"), "{told}");
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_is_unknown() {
     let uri = {
         let server = Server::start().await;

@@ -178,6 +178,9 @@ mod tests {
         for (count, text) in counts {
             assert_eq!(count_text(count), text);
         }
+        for (count, text) in [(0, "0 records"), (1, "1 record"), (1_000, "1,000 records")] {
+            assert_eq!(counted(count, "record"), text);
+        }
         for (bytes, text) in [
             (0, "0 B"),
             (999, "999 B"),

@@ -1,6 +1,6 @@
-//! `sweep [--dry-run]`: objects of Tier 2 that nothing names.
+//! `sweep [--dry-run]`: files and objects that nothing names.
 
-use tierlog::{Fate, SweepReport, SweptObject};
+use tierlog::{Fate, SweepReport, SweptDirectory, SweptTier2};
 
 use crate::exit::Ending;
 use crate::output::{bytes_text, counted};
@@ -8,10 +8,6 @@ use crate::recovery::Tells;
 use crate::session::Session;
 
 pub(crate) async fn run(mut session: Session, dry_run: bool) -> Result<(), Ending> {
-    if session.settings.cold.is_none() {
-        let what = "there is no Tier 2 to be swept";
-        return Err(Ending::usage(what, "set `cold`"));
-    }
     // A log that is not there is not made.
     let interrupt = session.interrupt.clone();
     interrupt.cut(session.attach(Tells::NoDamage)).await?;
@@ -39,39 +35,77 @@ fn tell(session: &mut Session, report: &SweepReport) -> Result<(), Ending> {
         session.out.json(report)?;
         return session.out.flush();
     }
-    for object in &report.told {
-        let SweptObject {
-            key,
-            len,
-            fate,
-            why,
-        } = object;
-        let fate = match (fate, report.dry_run) {
+    tell_directory(session, &report.directory, report.dry_run)?;
+    if let Some(swept) = &report.tier_2 {
+        tell_tier_2(session, swept, report.dry_run)?;
+    }
+    session.out.flush()
+}
+
+fn removed(dry_run: bool) -> &'static str {
+    match dry_run {
+        false => "removed",
+        true => "would be removed",
+    }
+}
+
+fn tell_directory(
+    session: &mut Session,
+    swept: &SweptDirectory,
+    dry_run: bool,
+) -> Result<(), Ending> {
+    for file in &swept.told {
+        let fate = match (file.fate, dry_run, &file.now) {
+            (Fate::Removed, false, _) => "removed".to_owned(),
+            (Fate::Removed, true, _) => "would remove".to_owned(),
+            (Fate::Quarantined, false, Some(now)) => format!("not explained, now {now}:"),
+            (Fate::Quarantined, false, None) => "not explained, no room to move it:".to_owned(),
+            (Fate::Quarantined, true, _) => "not explained, would quarantine".to_owned(),
+        };
+        let (path, len, why) = (&file.path, bytes_text(file.len), &file.why);
+        session
+            .out
+            .line(format_args!("{fate} {path} ({len}): {why}"))?;
+    }
+    session.out.line(format_args!(
+        "swept {} here: {} named, {} {} ({}), {} not explained, {} in use, {} foreign, {} in the quarantine \
+         before",
+        counted(swept.files, "file"),
+        swept.named,
+        swept.removed,
+        removed(dry_run),
+        bytes_text(swept.removed_bytes),
+        swept.quarantined,
+        swept.under_way,
+        swept.foreign,
+        swept.in_quarantine,
+    ))
+}
+
+fn tell_tier_2(session: &mut Session, swept: &SweptTier2, dry_run: bool) -> Result<(), Ending> {
+    for object in &swept.told {
+        let fate = match (object.fate, dry_run) {
             (Fate::Removed, false) => "removed",
             (Fate::Removed, true) => "would remove",
             (Fate::Quarantined, _) => "not explained, left there:",
         };
-        let len = bytes_text(*len);
+        let (key, len, why) = (&object.key, bytes_text(object.len), &object.why);
         session
             .out
             .line(format_args!("{fate} {key} ({len}): {why}"))?;
     }
-    let removed = match report.dry_run {
-        false => "removed",
-        true => "would be removed",
-    };
     session.out.line(format_args!(
-        "swept {} ({}): {} named, {} of the catalog, {} {removed} ({}), {} not explained, {} for a later \
+        "swept {} in Tier 2 ({}): {} named, {} of the catalog, {} {} ({}), {} not explained, {} for a later \
          sweep, {} foreign",
-        counted(report.objects, "object"),
-        bytes_text(report.bytes),
-        report.named,
-        report.catalog,
-        report.removed,
-        bytes_text(report.removed_bytes),
-        report.quarantined,
-        report.later,
-        report.foreign,
-    ))?;
-    session.out.flush()
+        counted(swept.objects, "object"),
+        bytes_text(swept.bytes),
+        swept.named,
+        swept.catalog,
+        swept.removed,
+        removed(dry_run),
+        bytes_text(swept.removed_bytes),
+        swept.quarantined,
+        swept.later,
+        swept.foreign,
+    ))
 }

@@ -52,8 +52,10 @@ pub enum Access {
 pub struct Entry {
     /// The name, without its folder.
     pub name: OsString,
-    /// True for a folder; links count as neither folder nor log file and are never followed.
+    /// True for a folder; links count as neither folder nor file and are never followed.
     pub is_dir: bool,
+    /// True for a regular file.
+    pub is_file: bool,
 }
 
 /// Room on the file system that holds a path, in bytes.

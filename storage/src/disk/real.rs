@@ -89,6 +89,7 @@ impl Disk for RealDisk {
             entries.push(Entry {
                 name,
                 is_dir: kind == FileType::Directory,
+                is_file: kind == FileType::RegularFile,
             });
         }
         entries.sort_unstable();

@@ -125,7 +125,7 @@ fn look(disk: &dyn Disk, layout: &Layout, pointer: &Pointer) -> Result<Inspectio
     let mut files = Vec::new();
     for number in names
         .iter()
-        .filter(|entry| !entry.is_dir)
+        .filter(|entry| entry.is_file)
         .filter_map(|entry| parse_manifest_name(&entry.name))
     {
         match inspect_file(disk, layout, number) {

@@ -332,7 +332,7 @@ impl ManifestLog {
         let mut removed = false;
         for old in names
             .iter()
-            .filter(|entry| !entry.is_dir)
+            .filter(|entry| entry.is_file)
             .filter_map(|entry| parse_manifest_name(&entry.name))
             .filter(|old| *old < number)
         {

@@ -1,24 +1,6 @@
 //! Files that no manifest names, and names without a file.
 //!
-//! ```text
-//! a segment file that is not named                        what becomes of it, once the manifest counts
-//! ------------------------------------------------------  -------------------------------------------
-//! blank                                                    removed: created ahead, never committed
-//! written under a commit beyond the manifest's end         nothing is touched: commits were lost
-//! never committed by its number, claims no commit          removed: a copy of a recovery that died
-//! ends before the stream's start                           removed: a trim that was not finished
-//! anything else with a good header of this log             quarantined
-//! another log's, or no good header                         left alone, reported
-//!
-//! a compressed copy that is not named                       what becomes of it
-//! ------------------------------------------------------  -------------------------------------------
-//! its segment is known                                      removed: unfinished, or dropped
-//! its segment was never named, or lies before the start     removed
-//! anything else with a good head of this log                quarantined
-//! another log's, or no good head                            left alone, reported
-//!
-//! a segment that was being written anew (.tls.tmp)          removed
-//! ```
+//! What becomes of a file that is not named is decided in `judge.rs`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,18 +9,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::tail::{BLOCK, Place};
+use super::{
+    judge::{Judge, Kind, Verdict},
+    tail::Place,
+};
 use crate::{
-    disk::{Access, Disk, Entry, SharedFile},
+    disk::{Disk, Entry},
     error::{Damage, Result, StorageError},
     ids::{SegmentNo, StreamId},
-    layout::{
-        Layout, parse_manifest_name, parse_segment_name, parse_segment_tmp_name, parse_stream_dir,
-        parse_warm_name,
-    },
+    layout::{Layout, parse_manifest_name, parse_segment_name, parse_stream_dir, parse_warm_name},
     manifest::{ManifestState, Seq, StreamState},
-    segment::{Footer, HEADER_LEN, SegmentHeader},
-    warm::{HEAD_LEN, WarmHead},
 };
 
 /// The names in a log's directory that are its own.
@@ -95,7 +75,7 @@ impl Leftovers {
             }
         }
         for entry in list(place.disk, &layout.manifest_dir())? {
-            if entry.is_dir || parse_manifest_name(&entry.name).is_none() {
+            if !entry.is_file || parse_manifest_name(&entry.name).is_none() {
                 found.foreign.push(layout.manifest_dir().join(&entry.name));
             }
         }
@@ -110,9 +90,14 @@ impl Leftovers {
             }
         }
         for (&stream, names) in &folders {
-            let known = state.streams.get(&stream);
+            let judge = Judge {
+                log: place.log,
+                stream,
+                known: state.streams.get(&stream),
+                end,
+            };
             for entry in names {
-                found.sort_out(place, stream, known, entry, end)?;
+                found.sort_out(place, &judge, entry)?;
             }
         }
         for (&stream, known) in &state.streams {
@@ -122,69 +107,37 @@ impl Leftovers {
         Ok(found)
     }
 
-    fn sort_out(
-        &mut self,
-        place: &Place<'_>,
-        stream: StreamId,
-        known: Option<&StreamState>,
-        entry: &Entry,
-        end: Seq,
-    ) -> Result<()> {
-        let path = place.layout.stream_dir(stream).join(&entry.name);
-        if let Some(no) = parse_warm_name(&entry.name).filter(|_| !entry.is_dir) {
-            return self.sort_out_warm(place, known, no, path);
-        }
-        if parse_segment_tmp_name(&entry.name).is_some() && !entry.is_dir {
-            self.remove.push(path);
-            return Ok(());
-        }
-        let Some(no) = parse_segment_name(&entry.name).filter(|_| !entry.is_dir) else {
+    fn sort_out(&mut self, place: &Place<'_>, judge: &Judge<'_>, entry: &Entry) -> Result<()> {
+        let path = place.layout.stream_dir(judge.stream).join(&entry.name);
+        let Some(kind) = Kind::of(entry) else {
+            // The writer could not create a file of that name, whatever has it.
+            if let Some(no) = parse_segment_name(&entry.name) {
+                self.in_the_way.push((judge.stream, no));
+            }
             self.foreign.push(path);
             return Ok(());
         };
-        match known.and_then(|known| known.segments.get(&no)) {
-            Some(segment) if segment.residency.hot => {}
-            // The manifest dropped the local copy, durably; its file was about to be removed.
-            Some(_) => self.remove.push(path),
-            None => {
-                let alone = self.foreign.len();
-                self.sort_out_unnamed(place, known, no, path, end)?;
-                if self.foreign.len() > alone {
-                    self.in_the_way.push((stream, no));
+        match judge.file(place.disk, &path, kind)? {
+            Verdict::Named => {}
+            Verdict::Leftover(_) => self.remove.push(path),
+            Verdict::Unexplained(_) => self.set_aside.push(path),
+            Verdict::Foreign => {
+                if let Kind::Segment(no) = kind {
+                    self.in_the_way.push((judge.stream, no));
                 }
+                self.foreign.push(path);
             }
-        }
-        Ok(())
-    }
-
-    fn sort_out_warm(
-        &mut self,
-        place: &Place<'_>,
-        known: Option<&StreamState>,
-        no: SegmentNo,
-        path: PathBuf,
-    ) -> Result<()> {
-        match known.and_then(|known| known.segments.get(&no)) {
-            Some(segment) if segment.residency.warm.is_some() => return Ok(()),
-            // Begun and not committed, or dropped, durably, and about to be removed. What the segment
-            // holds stands elsewhere, or was damaged before.
-            Some(_) => self.remove.push(path),
-            None => {
-                let file = open(place.disk, &path)?;
-                let io = |error| StorageError::io("read", &path, error);
-                let mut bytes = [0; HEAD_LEN];
-                let read = file.read_at(&mut bytes, 0).map_err(io)?;
-                match WarmHead::decode(&bytes[..read]) {
-                    Ok(head) if head.log == place.log => {
-                        let unused = known.is_none_or(|known| no >= known.next_segment);
-                        let trimmed = known.is_some_and(|known| head.end <= known.start);
-                        match unused || trimmed {
-                            true => self.remove.push(path),
-                            false => self.set_aside.push(path),
-                        }
-                    }
-                    _ => self.foreign.push(path),
-                }
+            Verdict::Beyond(seq) => {
+                return Err(StorageError::CorruptFile {
+                    what: format!(
+                        "commits are missing at its end: it ends with entry {}, and {} was written \
+                         under entry {seq}, which had been durable",
+                        judge.end,
+                        path.display(),
+                    ),
+                    path: place.layout.manifest_dir(),
+                    range: None,
+                });
             }
         }
         Ok(())
@@ -204,63 +157,9 @@ impl Leftovers {
         }
     }
 
-    fn sort_out_unnamed(
-        &mut self,
-        place: &Place<'_>,
-        known: Option<&StreamState>,
-        no: SegmentNo,
-        path: PathBuf,
-        end: Seq,
-    ) -> Result<()> {
-        let file = open(place.disk, &path)?;
-        let io = |error| StorageError::io("read", &path, error);
-        let mut bytes = [0; HEADER_LEN as usize];
-        let read = file.read_at(&mut bytes, 0).map_err(io)?;
-        let never_named = known.is_none_or(|known| no >= known.next_segment);
-        let blank = bytes[..read].iter().all(|byte| *byte == 0);
-        let header = match SegmentHeader::decode(&bytes[..read]) {
-            // The first page of a copy may be lost while others are there; by its number nobody
-            // ever named it, so nobody was told of anything in it.
-            _ if blank && (never_named || is_all_zeros(&file, &path)?) => {
-                self.remove.push(path);
-                return Ok(());
-            }
-            Ok(Some(header)) if header.log == place.log => header,
-            _ => {
-                self.foreign.push(path);
-                return Ok(());
-            }
-        };
-        if never_named && header.manifest_seq > end.get() {
-            return Err(StorageError::CorruptFile {
-                what: format!(
-                    "commits are missing at its end: it ends with entry {end}, and {} was written \
-                     under entry {}, which had been durable",
-                    path.display(),
-                    header.manifest_seq
-                ),
-                path: place.layout.manifest_dir(),
-                range: None,
-            });
-        }
-        let unfinished_copy = never_named && header.manifest_seq == 0;
-        let start = known.map(|known| known.start);
-        let is_trimmed = || {
-            let len = file.len().map_err(io)?;
-            let footer = Footer::read(&*file, len, header.salt).ok();
-            let end = footer.filter(|f| f.segment == no).map(|f| f.end);
-            Ok::<_, StorageError>(end.zip(start).is_some_and(|(end, start)| end <= start))
-        };
-        match unfinished_copy || (!never_named && is_trimmed()?) {
-            true => self.remove.push(path),
-            false => self.set_aside.push(path),
-        }
-        Ok(())
-    }
-
     /// Final segments without their file. (Those of unsealed ones are found when they are read.)
     fn miss(&mut self, stream: StreamId, known: &StreamState, names: &[Entry]) {
-        let files = names.iter().filter(|entry| !entry.is_dir);
+        let files = names.iter().filter(|entry| entry.is_file);
         let there: BTreeSet<SegmentNo> = files
             .clone()
             .filter_map(|entry| parse_segment_name(&entry.name))
@@ -303,28 +202,6 @@ impl Leftovers {
     }
 }
 
-fn open(disk: &dyn Disk, path: &Path) -> Result<SharedFile> {
-    let file = disk.open(path, Access::Read);
-    file.map_err(|error| StorageError::io("open", path, error))
-}
-
-fn is_all_zeros(file: &SharedFile, path: &Path) -> Result<bool> {
-    let mut buf = vec![0; BLOCK];
-    let mut pos = 0;
-    loop {
-        let read = file
-            .read_at(&mut buf, pos)
-            .map_err(|e| StorageError::io("read", path, e))?;
-        if read == 0 {
-            return Ok(true);
-        }
-        if buf[..read].iter().any(|byte| *byte != 0) {
-            return Ok(false);
-        }
-        pos += read as u64;
-    }
-}
-
 /// Removes files, durably; those that are gone already are no mistake.
 pub(super) fn remove_all(disk: &dyn Disk, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
@@ -342,12 +219,12 @@ pub(super) fn remove_all(disk: &dyn Disk, paths: Vec<PathBuf>) -> Result<Vec<Pat
     Ok(removed)
 }
 
-/// Moves files of streams into the quarantine, durably; returns where they are now.
+/// Moves files of streams into the quarantine, durably; returns where each was and where it is now.
 pub(super) fn quarantine(
     disk: &dyn Disk,
     layout: &Layout,
     paths: &[PathBuf],
-) -> Result<Vec<PathBuf>> {
+) -> Result<Vec<(PathBuf, PathBuf)>> {
     if paths.is_empty() {
         return Ok(Vec::new());
     }
@@ -368,7 +245,7 @@ pub(super) fn quarantine(
         }
         taken.insert(name);
         folders.extend(path.parent());
-        moved.push(to);
+        moved.push((path.clone(), to));
     }
     // First where it is now: a cut in between may show it twice, never nowhere.
     sync_dir(disk, &dir)?;

@@ -267,13 +267,14 @@ impl Before<'_> {
 
 /// A new folder needs room. What is not moved now is found again by the next open.
 fn quarantine_if_room(disk: &dyn Disk, layout: &Layout, paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    quarantine(disk, layout, paths).or_else(|error| {
-        if !error.is_storage_full() {
-            return Err(error);
+    match quarantine(disk, layout, paths) {
+        Ok(moved) => Ok(moved.into_iter().map(|(_, to)| to).collect()),
+        Err(error) if error.is_storage_full() => {
+            tracing::warn!(target: "tierlog::recovery", %error, "not everything was quarantined");
+            Ok(Vec::new())
         }
-        tracing::warn!(target: "tierlog::recovery", %error, "not everything was quarantined");
-        Ok(Vec::new())
-    })
+        Err(error) => Err(error),
+    }
 }
 
 /// Recovers the streams that need it, and makes `state` what the new owner begins with. Changes

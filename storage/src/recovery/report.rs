@@ -87,17 +87,17 @@ impl fmt::Display for RecoveryReport {
         };
         write!(
             f,
-            "opened a log that was {how}: epoch {}, {} streams, {} segments, {:.1} ms",
+            "opened a log that was {how}: epoch {}, {}, {}, {:.1} ms",
             self.epoch,
-            self.streams_total,
-            self.segments_total,
+            counted(self.streams_total, "stream"),
+            counted(self.segments_total, "segment"),
             self.duration.as_secs_f64() * 1e3
         )?;
         if let Some(torn) = self.manifest.as_ref().filter(|m| m.torn) {
             write!(
                 f,
-                "\nmanifest: a torn end of {} bytes was cut",
-                torn.trimmed_bytes
+                "\nmanifest: a torn end of {} was cut",
+                counted(torn.trimmed_bytes, "byte")
             )?;
         }
         for stream in &self.streams {
@@ -122,8 +122,10 @@ impl fmt::Display for StreamReport {
         if self.copied_records > 0 {
             write!(
                 f,
-                ", {} records ({} bytes) behind {} made durable",
-                self.copied_records, self.copied_bytes, self.claimed
+                ", {} ({}) behind {} made durable",
+                counted(self.copied_records, "record"),
+                counted(self.copied_bytes, "byte"),
+                self.claimed
             )?;
         }
         if self.in_place {
@@ -132,13 +134,61 @@ impl fmt::Display for StreamReport {
         if let Some(cut) = &self.cut {
             write!(
                 f,
-                "\n{}: a torn tail was cut at offset {} (segment {}, byte {}, {} bytes of whole frames)",
-                self.name, cut.from, cut.segment, cut.pos, cut.dropped_bytes_known
+                "\n{}: a torn tail was cut at offset {} (segment {}, byte {}, {} of whole frames)",
+                self.name,
+                cut.from,
+                cut.segment,
+                cut.pos,
+                counted(cut.dropped_bytes_known, "byte")
             )?;
         }
         for damage in &self.damage {
             write!(f, "\n{}: DAMAGE: {damage}", self.name)?;
         }
         Ok(())
+    }
+}
+
+/// `1 stream`, `2 streams`.
+fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_says_one_of_what_there_is_one_of() {
+        let mut report = RecoveryReport {
+            clean: false,
+            created: false,
+            duration: Duration::ZERO,
+            epoch: Epoch(2),
+            manifest: None,
+            streams: vec![StreamReport {
+                stream: StreamId::from_bytes([1; 16]),
+                name: "s".into(),
+                end: Offset(1),
+                claimed: Offset(0),
+                copied_records: 1,
+                copied_bytes: 90,
+                in_place: false,
+                cut: None,
+                damage: Vec::new(),
+            }],
+            streams_total: 1,
+            segments_total: 1,
+            quarantined: Vec::new(),
+            removed: Vec::new(),
+            foreign: Vec::new(),
+        };
+        let text = report.to_string();
+        assert!(text.contains("1 stream, 1 segment, "), "{text}");
+        assert!(text.contains("1 record (90 bytes) behind 0"), "{text}");
+        (report.streams_total, report.segments_total) = (2, 0);
+        let text = report.to_string();
+        assert!(text.contains("2 streams, 0 segments, "), "{text}");
     }
 }

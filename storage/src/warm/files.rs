@@ -171,7 +171,7 @@ fn each_piece(
     Ok(crc.sum64())
 }
 
-fn check_crc(crc: u64, copy: &WarmCopy) -> Result<(), WarmFault> {
+pub(crate) fn check_crc(crc: u64, copy: &WarmCopy) -> Result<(), WarmFault> {
     match crc == copy.crc {
         true => Ok(()),
         false => Err(WarmFault::Damaged(

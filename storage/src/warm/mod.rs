@@ -31,6 +31,7 @@ use crate::{
 };
 
 pub use compress::{Compressed, WarmOptions, compare, compress};
+pub(crate) use files::check_crc;
 pub use files::{fetch, finish, hydrate, look, make};
 pub use head::{HEAD_LEN, WarmHead};
 pub use index::{IndexTail, WarmFrame, WarmIndex};

@@ -7,7 +7,10 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{WARM_FRAME, WarmFault, WarmFrame, WarmIdentity, WarmIndex, read_frame, read_index};
+use super::{
+    WARM_FRAME, WarmFault, WarmFrame, WarmIdentity, WarmIndex, read::read_exact, read_frame,
+    read_index,
+};
 use crate::{
     disk::{Access, Disk, DiskFile},
     error::StorageError,
@@ -91,6 +94,14 @@ impl WarmView {
             *self.lock() = Some((frame.plain_pos, plain.clone()));
         }
         Ok(plain)
+    }
+
+    /// Bytes of the file itself.
+    ///
+    /// # Errors
+    /// `Damaged` when there are fewer; `Disk` when it could not be read.
+    pub(crate) fn stored(&self, pos: u64, len: usize) -> Result<Vec<u8>, WarmFault> {
+        read_exact(&self.file, pos, len)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<(u64, Bytes)>> {

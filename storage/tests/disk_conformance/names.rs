@@ -169,6 +169,7 @@ fn lists_are_sorted_and_tell_folders_from_files(at: &Place) {
     let entry = |name: &str, is_dir| Entry {
         name: name.into(),
         is_dir,
+        is_file: !is_dir,
     };
     let expected = [
         entry("10", false),

@@ -9,6 +9,8 @@ mod operator;
 mod outages;
 mod owners;
 mod parts;
+#[cfg(feature = "s3")]
+mod server;
 pub mod sweep;
 mod tombstones;
 mod trips;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tierlog::{
-    ClaimHealth, Error, Fate, Level, Log, Offset, Stream, Supervisor, SweepReport,
+    ClaimHealth, Error, Fate, Level, Log, Offset, Stream, Supervisor, SweepReport, SweptTier2,
     testing::{
         Action,
         cold::store::Listed,
@@ -35,15 +35,22 @@ async fn restored(bucket: &Bucket) -> Rig {
     rig
 }
 
-async fn sweep(log: &Supervisor) -> SweepReport {
-    within(log.log().sweep()).await.expect("swept")
+/// What a sweep finds in the bucket; in the directory there is nothing strange.
+async fn sweep(log: &Supervisor) -> SweptTier2 {
+    in_bucket(within(log.log().sweep()).await.expect("swept"))
+}
+
+fn in_bucket(report: SweepReport) -> SweptTier2 {
+    let here = &report.directory;
+    assert_eq!((here.quarantined, here.foreign), (0, 0), "{here:?}");
+    report.tier_2.expect("there is a bucket")
 }
 
 async fn segments(bucket: &Bucket) -> BTreeSet<String> {
     bucket.keys("streams/").await.into_iter().collect()
 }
 
-fn told(report: &SweepReport, fate: Fate) -> BTreeSet<String> {
+fn told(report: &SweptTier2, fate: Fate) -> BTreeSet<String> {
     let told = report.told.iter().filter(|object| object.fate == fate);
     told.map(|object| object.key.clone()).collect()
 }
@@ -91,11 +98,14 @@ fn a_sweep_beside_a_log_at_work_removes_nothing_and_finds_nothing_strange() {
 }
 
 #[test]
-fn without_tier_2_there_is_nothing_to_sweep() {
+fn without_tier_2_the_directory_alone_is_swept() {
     on_each_runtime(|_| async {
-        let (log, _) = one_stream(&crate::tiers::rig(&SimDisk::new())).await;
-        let refused = within(log.log().sweep()).await.expect_err("no Tier 2");
-        assert!(matches!(refused, Error::Unsupported { .. }), "{refused}");
+        let (log, stream) = one_stream(&crate::tiers::rig(&SimDisk::new())).await;
+        append(&stream, 0..3).await;
+        let report = within(log.log().sweep()).await.expect("swept");
+        assert_eq!(report.tier_2, None);
+        assert_eq!(report.directory.removed, 0, "{report:?}");
+        assert!(report.directory.named >= 2, "{report:?}");
         close(log).await;
     });
 }
@@ -136,6 +146,7 @@ fn what_a_lost_machine_uploaded_is_kept_until_the_log_has_these_offsets_and_then
         assert_eq!(segments(&bucket).await, all, "nothing is gone");
         archive(&stream, 60..260).await;
         let dry = within(log.log().sweep_dry()).await.expect("looked");
+        let dry = in_bucket(dry);
         assert_eq!(told(&dry, Fate::Removed), left, "{dry:?}");
         assert!(segments(&bucket).await.is_superset(&all), "nothing is gone");
         let report = sweep(&log).await;
@@ -236,7 +247,7 @@ fn an_actor_that_dies_in_the_midst_of_a_sweep_ends_it_with_an_error_and_the_next
             let report = within(async {
                 loop {
                     match log.log().sweep().await {
-                        Ok(report) => return report,
+                        Ok(report) => return in_bucket(report),
                         Err(error) => assert!(
                             matches!(error, Error::Unavailable { .. }),
                             "{point}: {error}"
@@ -322,14 +333,15 @@ fn what_is_of_this_log_and_unexplained_is_listed_and_what_is_foreign_is_left_alo
         };
         bucket.put(&later.to_string(), own).await;
         let before = bucket.keys("").await;
-        let report = sweep(&log).await;
+        let swept = within(log.log().sweep()).await.expect("swept");
+        let last = log.health().await.sweep.last;
+        assert_eq!(last.as_ref(), Some(&swept));
+        let report = in_bucket(swept);
         assert_eq!(bucket.keys("").await, before);
         let unexplained = BTreeSet::from(["copy-of-a-segment.tlz".to_owned()]);
         assert_eq!(told(&report, Fate::Quarantined), unexplained);
         assert_eq!((report.removed, report.foreign, report.later), (0, 3, 2));
         assert_eq!(report.named, 1);
-        let cold = log.health().await.cold.expect("it has Tier 2");
-        assert_eq!(cold.sweep.last, Some(report));
         close(log).await;
     });
 }
@@ -405,13 +417,12 @@ fn a_catalog_that_can_not_be_read_or_a_store_that_is_down_ends_a_sweep_before_it
         let failed = within(log.log().sweep()).await.expect_err("no bucket");
         assert!(matches!(failed, Error::Unavailable { .. }), "{failed}");
         assert_eq!(segments(&bucket).await, before);
-        let cold = log.health().await.cold.expect("it has Tier 2");
-        assert!(cold.sweep.failed.is_some());
+        assert!(log.health().await.sweep.failed.is_some());
         bucket.set_down(false);
         let report = within(async {
             loop {
                 if let Ok(report) = log.log().sweep().await {
-                    return report;
+                    return in_bucket(report);
                 }
                 tokio::task::yield_now().await;
             }

@@ -168,3 +168,57 @@ fn a_folder_that_can_not_be_synced_begins_a_new_generation_and_says_why() {
         close(log).await;
     });
 }
+
+/// The manifest had grown, a new file was begun, and `CURRENT` named it already when the sync of the folder
+/// failed. The old file went on and took commits, while the next open would have read the new one: a trim
+/// that had been acked was undone, and so would have been a seal or a whole stream.
+#[test]
+fn a_rotation_that_fails_behind_the_switch_of_the_pointer_loses_no_commit() {
+    on_each_runtime(|_| async {
+        for fault in [Fault::Io, Fault::DoneButReported] {
+            for kind in [CallKind::SyncDir, CallKind::Rename] {
+                let disk = SimDisk::new();
+                let rig = Rig::sim(&disk)
+                    .with("idle_mark", "1h")
+                    .with("manifest_rotate", "32KiB");
+                let (log, stream) = one_stream(&rig).await;
+                for id in 0..2_000 {
+                    within(stream.append(payload(id % 7)))
+                        .await
+                        .expect("an ack");
+                    if id == 0 {
+                        within(stream.seal()).await.expect("sealed");
+                    }
+                }
+                let is_pointer = move |path: &std::path::Path| match kind {
+                    CallKind::SyncDir => path == std::path::Path::new("/log"),
+                    _ => path.ends_with("CURRENT"),
+                };
+                let armed = rig.plan.fail(Calls::of(kind).at(is_pointer), fault);
+                let mut start = 0;
+                let mut more = 5;
+                while more > 0 {
+                    match within(stream.trim(Offset(start + 1))).await {
+                        Ok(at) => start = at.get(),
+                        // The actors are being begun anew.
+                        Err(_) => tokio::task::yield_now().await,
+                    }
+                    more -= u32::from(armed.struck() > 0);
+                    assert!(start < 1_900, "it never rotated");
+                }
+                let sealed = within(stream.seal()).await;
+                for cut in [Cut::AllLost, Cut::AllKept, Cut::Seeded(start)] {
+                    let (log, stream) = one_stream(&rig.on(&disk.preview_cut(cut))).await;
+                    let kept = stream.watermarks().start;
+                    assert!(kept >= Offset(start), "{kind:?} {fault:?}: {kept} {start}");
+                    assert_eq!(log.recovery().damage().count(), 0);
+                    drop(log);
+                }
+                drop(sealed);
+                let health = until(&log, |health| health.ok).await;
+                assert!(health.failed_streams.is_empty(), "{health:?}");
+                close(log).await;
+            }
+        }
+    });
+}

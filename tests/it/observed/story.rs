@@ -134,7 +134,13 @@ impl Story {
         within(stream.seal()).await.expect("sealed");
         bucket.put("not-an-object-of-a-log", "").await;
         crate::cold::sweep::leave_one(&bucket).await;
+        disk.create_new(&lost.with_extension("tls.tmp"))
+            .expect("a leftover");
+        disk.create_new(std::path::Path::new("/log/notes"))
+            .expect("a strange file");
         let swept = within(log.log().sweep()).await.expect("swept");
+        assert_eq!(swept.directory.removed, 1, "{swept:?}");
+        let swept = swept.tier_2.expect("there is a bucket");
         assert_eq!((swept.removed, swept.foreign), (1, 1), "{swept:?}");
         close(log).await;
     }

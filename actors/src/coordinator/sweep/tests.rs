@@ -125,6 +125,30 @@ fn an_object_that_is_not_what_its_name_says_is_quarantined() {
 }
 
 #[test]
+fn an_object_of_this_epoch_is_a_leftover_once_its_segment_has_another_or_was_trimmed() {
+    let (ours, named) = (object(key(7, 100, 5), 200), key(7, 100, 4));
+    let has_another = |outlives| {
+        let mut table = table();
+        table.outlives = outlives;
+        table.change(&(stream(), SegmentNo(7)), |known| {
+            known.residency.cold = Some(ColdCopy {
+                key: named.to_string(),
+                len: 500,
+                crc: 0,
+                dropped: false,
+            });
+        });
+        judge(&table, &ours)
+    };
+    assert!(matches!(has_another(true), Verdict::Leftover(_)));
+    // The manifest does not know of it, and does not keep it from being cut and uploaded again.
+    assert_eq!(has_another(false), Verdict::Later);
+    let mut table = table();
+    table.change(&(stream(), SegmentNo(7)), |known| known.trimmed = true);
+    assert!(matches!(judge(&table, &ours), Verdict::Leftover(_)));
+}
+
+#[test]
 fn what_the_manifest_names_or_this_owner_may_yet_name_is_none() {
     let (ours, begun) = (object(key(7, 100, 5), 200), key(7, 100, 4));
     // It may be uploaded under that name at any time.

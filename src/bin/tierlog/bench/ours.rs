@@ -7,6 +7,7 @@ use tierlog::{From, Stream};
 use tokio::task::JoinSet;
 
 use crate::exit::Ending;
+use crate::output::counted;
 
 use super::Load;
 use super::report::Measured;
@@ -49,7 +50,10 @@ pub(super) async fn append(stream: Stream, load: &Load) -> Result<(Measured, Mea
     match all {
         true => Ok((appended, scanned)),
         false => Err(Ending::Failed {
-            what: format!("{records} records were appended, and {seen} were read back"),
+            what: format!(
+                "of {} that came in, {seen} came back",
+                counted(records, "record")
+            ),
             kind: "restore",
             advice: "please report it".into(),
         }),

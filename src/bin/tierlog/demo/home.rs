@@ -5,11 +5,16 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tierlog::ColdUri;
 
 use crate::exit::Ending;
+
+/// How often, and how far apart, it is tried to remove a folder that somebody still makes files in.
+const ATTEMPTS: usize = 200;
+const PAUSE: Duration = Duration::from_millis(5);
 
 const NEW_ONE: &str = "give the demo a new directory, or none";
 
@@ -102,6 +107,21 @@ impl Home {
     /// The directory, if it stays.
     pub(super) fn kept(&self) -> Option<PathBuf> {
         self.throwaway.is_none().then(|| self.data.clone())
+    }
+
+    /// Removes what does not stay, while a thread of a log that was given up may still make files there: one
+    /// that comes in between keeps its folder from going.
+    pub(super) async fn discard(&mut self) {
+        let Some(dir) = self.throwaway.take().map(TempDir::keep) else {
+            return;
+        };
+        for _ in 0..ATTEMPTS {
+            let _ = fs::remove_dir_all(&dir);
+            if !dir.exists() {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     /// Tier 2, if it stays.

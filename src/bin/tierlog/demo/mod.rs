@@ -33,7 +33,7 @@ const STREAM: &str = "demo";
 
 pub(crate) async fn run(mut session: Session, file: Option<PathBuf>) -> Result<(), Ending> {
     let source = Source::new(file)?;
-    let home = Home::choose(session.data_flag.as_deref(), session.cold_flag.as_ref())?;
+    let mut home = Home::choose(session.data_flag.as_deref(), session.cold_flag.as_ref())?;
     let settings = &mut session.settings;
     settings.data = home.data().to_owned();
     settings.cold = home.bucket.uri().cloned();
@@ -42,7 +42,7 @@ pub(crate) async fn run(mut session: Session, file: Option<PathBuf>) -> Result<(
     settings.validate()?;
     let interrupt = session.interrupt.clone();
 
-    let supervisor = session.open_to_the_end().await?;
+    let supervisor = open(&session, &mut home).await?;
     let taken = interrupt.cut(take_in(&supervisor, &session, &source)).await;
     let closed = session.close(supervisor).await;
     let taken = taken?;
@@ -52,7 +52,7 @@ pub(crate) async fn run(mut session: Session, file: Option<PathBuf>) -> Result<(
         tiers::spread(&mut session.settings, &taken.segments);
     }
     let began = Instant::now();
-    let supervisor = session.open_to_the_end().await?;
+    let supervisor = open(&session, &mut home).await?;
     let reopened = began.elapsed();
     let checked = interrupt.cut(check(&supervisor, &session, &source)).await;
     let recovery = supervisor.recovery();
@@ -73,6 +73,16 @@ pub(crate) async fn run(mut session: Session, file: Option<PathBuf>) -> Result<(
         recovery,
     };
     report.print(&mut session)
+}
+
+/// Opens the log, which may wait for Tier 2. Ctrl-C ends that, and says so: nothing was to be seen yet.
+async fn open(session: &Session, home: &mut Home) -> Result<Supervisor, Ending> {
+    let opened = session.open().await;
+    if matches!(opened, Err(Ending::Stopped(_))) {
+        session.note("stopped while the log was being opened");
+        home.discard().await;
+    }
+    opened
 }
 
 /// What the first half of a demo did.

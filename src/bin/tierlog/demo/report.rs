@@ -122,6 +122,7 @@ impl Report {
 
     fn compared(&self) -> String {
         match self.verdict.differs_at {
+            None if self.verdict.bytes == 1 => "the one byte is the same".into(),
             None => format!("all {} bytes are the same", count_text(self.verdict.bytes)),
             Some(at) => format!("DIFFERS at byte {}", count_text(at)),
         }
@@ -166,7 +167,10 @@ impl Report {
             ),
             (
                 "group size",
-                format!("{:.0} records a sync", self.group_size()),
+                format!(
+                    "{} a sync",
+                    counted(self.group_size().round() as u64, "record")
+                ),
             ),
             (
                 "reopen",

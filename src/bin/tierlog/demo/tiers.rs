@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tierlog::{ClaimHealth, Offset, SegmentInfo, Settings, Size, Stream, Supervisor};
 
 use crate::exit::Ending;
+use crate::output::counted;
 use crate::progress::progress;
 use crate::session::note;
 
@@ -135,7 +136,8 @@ impl Slow {
             return;
         }
         self.told = true;
-        let text = format!("waiting: Tier 2 has {archived} of {end} records; Ctrl-C ends it");
+        let all = counted(end.get(), "record");
+        let text = format!("waiting: Tier 2 has {archived} of {all}; Ctrl-C ends it");
         note(self.json, &text);
     }
 }

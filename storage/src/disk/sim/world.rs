@@ -272,9 +272,13 @@ impl World {
 
     pub(super) fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         let names = &self.folder(self.find(dir)?)?.names;
-        let entry = |(name, node): (&OsString, &NodeId)| Entry {
-            name: name.clone(),
-            is_dir: matches!(self.nodes.get(node), Some(Node::Folder(_))),
+        let entry = |(name, node): (&OsString, &NodeId)| {
+            let is_dir = matches!(self.nodes.get(node), Some(Node::Folder(_)));
+            Entry {
+                name: name.clone(),
+                is_dir,
+                is_file: !is_dir,
+            }
         };
         Ok(names.iter().map(entry).collect())
     }
