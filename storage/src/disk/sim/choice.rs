@@ -285,7 +285,9 @@ impl Choices {
         for Group { things, of } in &self.groups {
             match of {
                 Of::Name { .. } => {}
-                Of::Length { node, lens: had, .. } => {
+                Of::Length {
+                    node, lens: had, ..
+                } => {
                     lens.insert(*node, had[picks[things.start] as usize]);
                 }
                 Of::Page {
@@ -316,7 +318,11 @@ impl Choices {
                 Of::Name { change, .. } => self.world.tell_change(*change),
                 Of::Length { node, lens, .. } => {
                     let len = lens[picked[0] as usize];
-                    format!("{} has {len} bytes and not {}", self.world.path(*node), lens[0])
+                    format!(
+                        "{} has {len} bytes and not {}",
+                        self.world.path(*node),
+                        lens[0]
+                    )
                 }
                 Of::Page {
                     node, no, sectors, ..

@@ -63,7 +63,12 @@ fn what_a_sampled_cut_leaves_is_one_of_all_choices() {
     let all = images(&disk);
     let sampled: BTreeSet<_> = cuts(&disk).map(|left| left.image()).collect();
     assert!(sampled.is_subset(&all));
-    assert!(sampled.len() > all.len() / 2, "{} of {}", sampled.len(), all.len());
+    assert!(
+        sampled.len() > all.len() / 2,
+        "{} of {}",
+        sampled.len(),
+        all.len()
+    );
 }
 
 #[test]
@@ -75,7 +80,10 @@ fn a_choice_is_all_lost_and_all_kept_where_it_says_so() {
     let choices = disk.choices();
     let image = |picks| choices.cut(&picks).image();
     assert_eq!(image(choices.kept()), disk.image());
-    assert_eq!(image(choices.lost()), disk.preview_cut(Cut::AllLost).image());
+    assert_eq!(
+        image(choices.lost()),
+        disk.preview_cut(Cut::AllLost).image()
+    );
     let mut picks = choices.kept();
     for group in 0..choices.groups() {
         assert!(!choices.is_lost(group, &picks));
