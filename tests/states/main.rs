@@ -4,6 +4,7 @@
 mod bucket;
 mod cuts;
 mod explorer;
+mod kept_and_broken;
 mod plan;
 mod promises;
 mod recorder;
@@ -16,6 +17,7 @@ mod workload;
 use std::{
     collections::HashSet,
     io::Write,
+    panic::catch_unwind,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -91,7 +93,12 @@ fn explore(first: u64, states: usize) -> Sum {
             }
             drop(so_far);
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            let mut explorer = Explorer::of(seed);
+            let carried_out = catch_unwind(|| Explorer::of(seed));
+            let Ok(mut explorer) = carried_out else {
+                let what = format!("seed {seed}: its workload fails, as is told above");
+                lock().failures.push(what);
+                return;
+            };
             let outcome = explorer.explore();
             let mut so_far = lock();
             so_far.add(explorer, outcome);

@@ -144,11 +144,13 @@ struct Steps {
 
 impl Steps {
     fn life(&self, rng: &mut Rng, names: &[&'static str], earliest: u64) -> Life {
-        let most = 10 / names.len();
+        let most = 12 / names.len();
         let steps = names.iter().map(|name| {
-            let count = rng.usize(1..=most);
-            let steps = (0..count).map(|_| self.step(rng));
-            (*name, steps.collect())
+            let count = rng.usize(2..=most);
+            // There is something to be trimmed and cut.
+            let first = Step::Append(size(rng));
+            let steps = (1..count).map(|_| self.step(rng));
+            (*name, std::iter::once(first).chain(steps).collect())
         });
         Life {
             steps: steps.collect(),
@@ -165,21 +167,23 @@ impl Steps {
             let count = rng.usize(1..=most);
             (0..count).map(|_| size(rng)).collect()
         };
-        match rng.u8(..24) {
+        match rng.u8(..26) {
             0..5 => Step::Append(size(rng)),
             5..8 => Step::Submit(size(rng)),
             8..11 => Step::Batch(sizes(rng, 5)),
             11 => Step::Pack(sizes(rng, 9)),
             12 | 13 => Step::Flush,
             14 | 15 => Step::Seal,
-            16 => Step::Trim(rng.u64(0..=16)),
-            17 => Step::Truncate(rng.u64(0..=16)),
-            18 => Step::Idle,
-            19 | 20 if self.tiers == Tiers::Cold => Step::Archive(size(rng)),
-            21 if self.fails => Step::FailSync(["tls", "tlm"][rng.usize(..2)]),
+            16 | 17 => Step::Trim(rng.u64(4..=16)),
+            18 | 19 => Step::Truncate(rng.u64(0..16)),
+            20 => Step::Idle,
+            21 | 22 if self.tiers == Tiers::Cold => Step::Archive(size(rng)),
+            // What goes from the bucket again.
+            25 if self.tiers == Tiers::Cold => Step::Trim(16),
+            23 if self.fails => Step::FailSync(["tls", "tlm"][rng.usize(..2)]),
             _ if self.tiers == Tiers::Hot => Step::Append(size(rng)),
             // What fills segments moves them on.
-            22 => Step::Append(rng.usize(12_000..60_000)),
+            24 => Step::Append(rng.usize(12_000..60_000)),
             _ if self.manual => Step::Flush,
             _ => Step::Seal,
         }

@@ -93,7 +93,12 @@ async fn live(
         outcomes?;
         if life.ending == Ending::Closed {
             let report = log.shutdown(Duration::from_secs(10)).await?;
-            assert!(report.clean, "seed {}: {report:?}", plan.seed);
+            // One sync more may fail while it closes: then the next life recovers.
+            let fails = |(_, steps): &(_, Vec<Step>)| {
+                steps.iter().any(|step| matches!(step, Step::FailSync(_)))
+            };
+            let may_fail = life.steps.iter().any(fails);
+            assert!(report.clean || may_fail, "seed {}: {report:?}", plan.seed);
         } else {
             // It lived longer than it was to: it ends here, with what is under way.
             drop(log);
