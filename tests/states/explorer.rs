@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Of so many new states one is recovered through the actors.
-const THROUGH_ACTORS: u64 = 16;
+const THROUGH_ACTORS: u64 = 32;
 /// Of so many new states the recovery is stopped at each of its changes as well.
 const STOPPED_AGAIN: u64 = 64;
 

@@ -46,11 +46,11 @@ pub fn through_actors(
     same(&first, &again)
 }
 
-/// Makes a log of what the bucket holds: what was called archived is there.
+/// Makes a log of what the bucket holds: what was called archived is there, unless it was trimmed.
 pub fn from_the_bucket(plan: &Plan, objects: &Objects, promises: &Promises) -> Result<(), String> {
     let archived = promises
         .iter()
-        .filter(|(_, promised)| promised.archived > 0);
+        .filter(|(_, promised)| promised.archived > promised.trimming);
     let archived: Vec<_> = archived.collect();
     if archived.is_empty() {
         return Ok(());
