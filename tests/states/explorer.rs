@@ -101,8 +101,10 @@ impl Explorer {
                 archived = boundary.objects.changes;
                 self.tally.restores += 1;
                 let restored = from_the_bucket(&self.plan, &boundary.objects, &boundary.promises);
-                let place = |what| format!("{}/{moment}, its bucket: {what}", self.plan.seed);
-                restored.map_err(place)?;
+                restored.map_err(|what| {
+                    let name = format!("{}/{moment}/killed", self.plan.seed);
+                    format!("{name}, its bucket: {what}\n{}", again(&name))
+                })?;
             }
         }
         Ok(())
@@ -126,7 +128,8 @@ impl Explorer {
                     through_actors: true,
                     stopped_again: true,
                 };
-                self.judge(&boundary, (disk, &name.cut), Some(depth))
+                let judged = self.judge(&boundary, (disk, &name.cut), Some(depth));
+                judged.and_then(|()| from_the_bucket(&self.plan, objects, promises))
             }
             Some((moment, cut)) => {
                 let stops = self.stops(&disk, objects);
@@ -264,10 +267,15 @@ impl Explorer {
     /// A failure, for people: which state it is, what is kept in it, and how it is tried again.
     fn tell(&mut self, moment: usize, choices: &Choices, cut: &Cut, what: &str) -> String {
         let boundary = self.moments[moment].clone();
-        let name = |cut: &Cut| format!("{}/{moment}/{cut}", self.plan.seed);
+        let seed = self.plan.seed;
+        let name = |cut: &Cut| format!("{seed}/{moment}/{cut}");
         let named = name(cut);
         let Some(mut picks) = cut.picks(choices, moment as u64) else {
-            return format!("{named}, before {}: {what}", boundary.before);
+            return format!(
+                "{named}, before {}: {what}\n{}",
+                boundary.before,
+                again(&named)
+            );
         };
         let depth = Depth {
             through_actors: what.contains("through the actors"),
@@ -281,15 +289,22 @@ impl Explorer {
                 picks = before;
             }
         }
-        let (seed, before, kept) = (self.plan.seed, &boundary.before, choices.tell(&picks));
-        let least = cuts::named(&picks);
+        let kept = match choices.tell(&picks) {
+            nothing if nothing.is_empty() => "  nothing\n".to_owned(),
+            kept => kept,
+        };
+        let (before, promises) = (&boundary.before, &boundary.promises);
+        let again = again(&name(&cuts::named(&picks)));
         format!(
-            "{named}, before {before}: {what}\nit fails as well where no more is kept than\n{kept}\
-             again: TIERLOG_STATES_REPEAT={seed}/{moment}/{least} cargo test --test states repeated\n\
-             promised was {:?}",
-            boundary.promises
+            "{named}, before {before}: {what}\nit fails as well where no more is kept than\n{kept}{again}\n\
+             promised was {promises:?}"
         )
     }
+}
+
+/// How a state is looked at again.
+fn again(name: &str) -> String {
+    format!("again: TIERLOG_STATES_REPEAT={name} cargo test --test states looked_at_again")
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {

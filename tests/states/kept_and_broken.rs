@@ -137,6 +137,32 @@ fn a_seed_makes_the_same_calls_each_time() {
 }
 
 #[test]
+fn workloads_promise_all_that_can_be_broken() {
+    let plans = (0..48).map(Plan::of);
+    let moments: Vec<_> = plans.flat_map(|plan| workload::run(&plan)).collect();
+    let promised = |of: fn(&Promised) -> bool| {
+        let mut all = moments.iter().flat_map(|moment| moment.promises.values());
+        all.any(of)
+    };
+    assert!(promised(|it| it.durable > 0 && it.durable < it.next()));
+    assert!(promised(|it| it
+        .batches
+        .iter()
+        .any(|batch| batch.1 > it.durable)));
+    assert!(promised(|it| it.trimmed > 0 && it.trimming > it.trimmed));
+    assert!(promised(|it| it.archived > it.trimming));
+    assert!(promised(|it| it
+        .cutting
+        .is_some_and(|end| end < it.durable)));
+    // What a sync that failed has forgotten is seen, and is not kept.
+    let forgot = moments.iter().filter(|moment| {
+        let choices = moment.disk.choices();
+        choices.cut(&choices.kept()).image() != moment.disk.image()
+    });
+    assert!(forgot.count() > 10);
+}
+
+#[test]
 fn workloads_come_by_all_kinds_of_work() {
     let all: BTreeSet<String> = (0..48).flat_map(calls).collect();
     let wanted = [

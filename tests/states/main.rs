@@ -31,9 +31,6 @@ use explorer::{Explorer, Name, Tally};
 /// So many different states there have to be.
 const STATES: usize = 200_000;
 
-/// The threads that share the seeds.
-const THREADS: usize = 2;
-
 /// What all seeds together came to.
 #[derive(Default)]
 struct Sum {
@@ -105,8 +102,9 @@ fn explore(first: u64, states: usize) -> Sum {
             say(&so_far.tell(begun));
         }
     };
+    let threads = thread::available_parallelism().map_or(2, usize::from);
     thread::scope(|scope| {
-        for _ in 0..THREADS {
+        for _ in 0..threads {
             scope.spawn(work);
         }
     });

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use tierlog::{
-    Error, FlushPolicy, From, Level, Record, Stream, Supervisor,
+    Error, FlushPolicy, From, Level, ReadOnly, Record, Stream, Supervisor,
     testing::storage::disk::sim::{Cut, SimDisk},
 };
 
@@ -33,6 +33,7 @@ pub fn through_actors(
     // All of it is durable, or it was not closed in order.
     let left = disk.preview_cut(Cut::AllLost);
     let again = sim::run(within(async {
+        verified(plan, &left, &bucket).await?;
         let (log, streams) = open(plan, &left, &bucket).await?;
         // A file that the log has dropped may have come back: nothing waits for its folder to be synced.
         match (
@@ -129,6 +130,22 @@ async fn live(
         Ok(report) if report.clean => Ok(streams),
         Ok(report) => Err(format!("not closed: {report:?}")),
         Err(error) => Err(format!("not closed: {error}")),
+    }
+}
+
+/// Every byte of every copy is what its checksums say, those of the bucket too.
+async fn verified(plan: &Plan, disk: &SimDisk, bucket: &Bucket) -> Result<(), String> {
+    let failed = |error: Error| format!("not verified: {error}");
+    let parts = injected(disk.clone(), &Ticking::new(), plan.tiers, bucket);
+    let view = ReadOnly::attach_injected(plan.settings.clone(), parts).await;
+    let view = view.map_err(failed)?;
+    let report = match plan.tiers {
+        Tiers::Cold => view.verify_archived(None, |_, _| ()).await,
+        Tiers::Hot | Tiers::Warm => view.verify(None, |_, _| ()).await,
+    };
+    match report.map_err(failed)?.damage.first() {
+        Some(damage) => Err(format!("damage: {damage}")),
+        None => Ok(()),
     }
 }
 
