@@ -45,7 +45,10 @@ struct State {
     counts: BTreeMap<(CallKind, PathBuf), u64>,
     recording: bool,
     calls: Vec<Call>,
+    watcher: Option<Watcher>,
 }
+
+type Watcher = Arc<dyn Fn(&Call) + Send + Sync>;
 
 struct Rule {
     id: u64,
@@ -132,6 +135,12 @@ impl FaultPlan {
         self.lock().recording = on;
     }
 
+    /// Has each call that changes something looked at before it is made, by the thread that makes it: what
+    /// the disk below holds then is what a crash there would leave.
+    pub fn watch(&self, watcher: impl Fn(&Call) + Send + Sync + 'static) {
+        self.lock().watcher = Some(Arc::new(watcher));
+    }
+
     /// What was recorded since the last time.
     pub fn take_calls(&self) -> Vec<Call> {
         std::mem::take(&mut self.lock().calls)
@@ -153,8 +162,15 @@ impl FaultPlan {
 
     /// A call is about to be made. Waits where it is held, and says whether it fails.
     pub(super) fn meet(&self, call: Call, paths: &[&Path]) -> Option<Fault> {
-        let mut state = self.lock();
         let kind = call.kind;
+        if CallKind::CHANGING.contains(&kind) {
+            // Not under the lock: whoever looks may call the disk.
+            let watcher = self.lock().watcher.clone();
+            if let Some(watch) = watcher {
+                watch(&call);
+            }
+        }
+        let mut state = self.lock();
         *state.counts.entry((kind, call.path.clone())).or_default() += 1;
         if state.recording {
             state.calls.push(call);

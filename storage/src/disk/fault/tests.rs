@@ -251,3 +251,27 @@ fn a_fault_armed_beside_a_gate_strikes_when_the_gate_opens() {
         assert!(writer.join().unwrap().is_err());
     });
 }
+
+#[test]
+fn a_watcher_sees_each_change_before_it_is_made_and_may_look_at_the_disk() {
+    let sim = SimDisk::new();
+    let plan = FaultPlan::new();
+    let disk = FaultDisk::new(Arc::new(sim.clone()), plan.clone());
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (told, below) = (Arc::clone(&seen), sim.clone());
+    plan.watch(move |call| {
+        let names = below.list(Path::new("/")).unwrap().len();
+        told.lock().unwrap().push((call.kind, names));
+    });
+    let file = disk.create_new(Path::new("/a")).unwrap();
+    file.write_at(b"x", 0).unwrap();
+    file.read_at(&mut [0], 0).unwrap();
+    disk.list(Path::new("/")).unwrap();
+    disk.remove(Path::new("/a")).unwrap();
+    let expected = [
+        (CallKind::CreateNew, 0),
+        (CallKind::WriteAt, 1),
+        (CallKind::Remove, 1),
+    ];
+    assert_eq!(*seen.lock().unwrap(), expected);
+}

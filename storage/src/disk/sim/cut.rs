@@ -1,10 +1,11 @@
 //! What is left after a crash.
 
-use std::collections::BTreeMap;
-
 use fastrand::Rng;
 
-use super::world::{NameChange, Node, NodeId, World};
+use super::{
+    choice::Choices,
+    world::{Node, World},
+};
 
 /// What becomes at a power cut of that which was never synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,14 +16,6 @@ pub enum Cut {
     AllLost,
     /// All of it has just been written. What a failed sync forgot is lost even so.
     AllKept,
-}
-
-/// Which of a folder's pending changes are kept.
-enum Kept {
-    /// The first ones, as a journal keeps them.
-    First(usize),
-    /// Any of them.
-    Any,
 }
 
 impl World {
@@ -40,69 +33,12 @@ impl World {
 
     /// The machine is gone, and the cache with it.
     pub(super) fn cut_power(&mut self, cut: Cut) {
-        let mut rng = Rng::with_seed(if let Cut::Seeded(seed) = cut { seed } else { 0 });
-        let pending = std::mem::take(&mut self.pending);
-        let kept = match cut {
-            Cut::AllLost => Vec::new(),
-            Cut::AllKept => pending
-                .into_iter()
-                .filter(|change| !change.is_forgotten())
-                .collect(),
-            Cut::Seeded(_) => choose(pending, &mut rng),
+        let choices = Choices::of(self.clone());
+        let picks = match cut {
+            Cut::AllLost => choices.lost(),
+            Cut::AllKept => choices.kept(),
+            Cut::Seeded(seed) => choices.sample(&mut Rng::with_seed(seed)),
         };
-        self.make_durable(kept);
-        for node in self.nodes.values_mut() {
-            match node {
-                Node::Folder(folder) => {
-                    let durable = folder.durable.iter();
-                    folder.names = durable
-                        .filter_map(|(name, at)| Some((name.clone(), at.1?)))
-                        .collect();
-                }
-                Node::File(file) => {
-                    file.pages = file.pages.after(cut, &mut rng);
-                    file.names = 0;
-                }
-            }
-        }
-        self.end_process();
-        self.count_names();
+        choices.apply(&picks, self);
     }
-
-    fn count_names(&mut self) {
-        let folders = self.nodes.values().filter_map(|node| match node {
-            Node::Folder(folder) => Some(folder.names.values().copied()),
-            Node::File(_) => None,
-        });
-        for id in folders.flatten().collect::<Vec<_>>() {
-            if let Some(Node::File(file)) = self.nodes.get_mut(&id) {
-                file.names += 1;
-            }
-        }
-    }
-}
-
-/// Chooses folder by folder. A rename between folders goes with the one that it leaves.
-fn choose(pending: Vec<NameChange>, rng: &mut Rng) -> Vec<NameChange> {
-    let mut folders: BTreeMap<NodeId, (usize, Kept)> = BTreeMap::new();
-    for change in &pending {
-        folders
-            .entry(change.sets[0].folder)
-            .or_insert((0, Kept::Any))
-            .0 += 1;
-    }
-    for (changes, kept) in folders.values_mut() {
-        if rng.bool() {
-            *kept = Kept::First(rng.usize(..=*changes));
-        }
-    }
-    let mut keep = |change: &NameChange| match folders.get_mut(&change.sets[0].folder) {
-        Some((_, Kept::First(left))) => {
-            let kept = *left > 0;
-            *left = left.saturating_sub(1);
-            kept
-        }
-        _ => rng.bool(),
-    };
-    pending.into_iter().filter(|change| keep(change)).collect()
 }

@@ -15,12 +15,16 @@
 //! made durable apart from each other, and in any order, unless a sync says otherwise. A rename
 //! takes both names at once, as on all journalled file systems.
 //!
+//! What a cut at one moment decides can be gone through, thing by thing: see [`Choices`].
+//!
 //! A failed sync does what kernels do: the pages count as clean, the new bytes are still read, the
 //! old ones are on the platter, and the next sync succeeds without writing them.
 //!
 //! Everything is decided by the seed and the order of the calls.
 
+mod choice;
 mod cut;
+mod page;
 mod pages;
 mod room;
 #[cfg(test)]
@@ -34,6 +38,7 @@ use std::{
 };
 
 use bytes::Bytes;
+pub use choice::{Choices, Picks};
 pub use cut::Cut;
 use rustix::io::Errno;
 use world::{NodeId, World};
@@ -107,6 +112,15 @@ impl SimDisk {
     #[must_use = "the disk that is left is reached through the returned value"]
     pub fn crash_process(&self) -> Self {
         self.next_life(World::end_process)
+    }
+
+    /// The same disk with all that is in its cache, as one of its own in a life of its own; this one runs
+    /// on. Nobody holds anything of it open.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let mut world = self.any_life().clone();
+        world.end_process();
+        Self::of(world)
     }
 
     /// The disk that a power cut at this moment would leave, as a disk of its own; this one runs

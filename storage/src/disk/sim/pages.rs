@@ -1,117 +1,26 @@
 //! The bytes of one file: what is seen, what is on the platter, and what stood there in between.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    sync::{Arc, LazyLock},
-};
+use std::{collections::BTreeMap, hash::Hasher, io, sync::Arc};
 
-use fastrand::Rng;
 use rustix::io::Errno;
 
-use super::{cut::Cut, room::Room};
+use super::{
+    page::{Block, PAGE, Page, ZEROS, put},
+    room::Room,
+};
 
-pub(super) const PAGE: usize = 4096;
-/// What a drive writes whole or not at all.
-const SECTOR: usize = 512;
 /// No file is longer, as on Linux.
 const MAX_LEN: u64 = i64::MAX as u64;
-/// The most versions of a page that are remembered between two syncs. Beyond it the middle ones
-/// are forgotten, so that a writer of tiny pieces who never syncs does not eat the memory.
-const VERSIONS: usize = 64;
-
-type Bytes4k = Arc<[u8; PAGE]>;
-
-static ZEROS: LazyLock<Bytes4k> = LazyLock::new(|| Arc::new([0; PAGE]));
 
 /// One file's bytes. Bytes behind the end are zero in every page that is seen.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pages {
-    pages: BTreeMap<u64, Page>,
+    pages: BTreeMap<u64, Arc<Page>>,
     len: u64,
     durable_len: u64,
     /// The lengths that it had since the last sync.
     lens: Vec<u64>,
     room: Room,
-}
-
-#[derive(Debug, Clone)]
-struct Page {
-    /// On the platter.
-    durable: Bytes4k,
-    /// Written, and forgotten by a sync that failed. The last of them is read while nothing newer
-    /// is there; no sync makes it durable.
-    forgotten: Vec<Bytes4k>,
-    /// Written since the last sync, in order.
-    versions: Vec<Bytes4k>,
-}
-
-impl Page {
-    fn blank() -> Self {
-        Self {
-            durable: ZEROS.clone(),
-            forgotten: Vec::new(),
-            versions: Vec::new(),
-        }
-    }
-
-    fn of(durable: Bytes4k) -> Self {
-        Self {
-            durable,
-            ..Self::blank()
-        }
-    }
-
-    fn seen(&self) -> &Bytes4k {
-        self.versions
-            .last()
-            .or(self.forgotten.last())
-            .unwrap_or(&self.durable)
-    }
-
-    fn write(&mut self, bytes: &[u8], at: usize) {
-        let mut next = Arc::clone(self.seen());
-        Arc::make_mut(&mut next)[at..at + bytes.len()].copy_from_slice(bytes);
-        if self.versions.len() >= VERSIONS {
-            self.versions.remove(VERSIONS / 2);
-        }
-        self.versions.push(next);
-    }
-
-    fn sync(&mut self) {
-        if let Some(newest) = self.versions.pop() {
-            *self = Self::of(newest);
-        }
-    }
-
-    fn forget_changes(&mut self) {
-        self.forgotten.append(&mut self.versions);
-        let surplus = self.forgotten.len().saturating_sub(VERSIONS);
-        self.forgotten.drain(..surplus);
-    }
-
-    fn after(&self, cut: Cut, rng: &mut Rng) -> Bytes4k {
-        match cut {
-            Cut::AllLost => self.durable.clone(),
-            // What the kernel took to be clean was never going to be written.
-            Cut::AllKept => self.versions.last().unwrap_or(&self.durable).clone(),
-            Cut::Seeded(_) => self.any_version(rng),
-        }
-    }
-
-    fn any_version(&self, rng: &mut Rng) -> Bytes4k {
-        let older = self.forgotten.iter().chain(&self.versions);
-        let choice: Vec<&Bytes4k> = std::iter::once(&self.durable).chain(older).collect();
-        if choice.len() == 1 || rng.u8(..4) != 0 {
-            return Arc::clone(choice[rng.usize(..choice.len())]);
-        }
-        let mut torn = [0; PAGE];
-        for at in (0..PAGE).step_by(SECTOR) {
-            let version = choice[rng.usize(..choice.len())];
-            torn[at..at + SECTOR].copy_from_slice(&version[at..at + SECTOR]);
-        }
-        Arc::new(torn)
-    }
 }
 
 impl Pages {
@@ -130,7 +39,7 @@ impl Pages {
         for (no, at, range) in spans(pos, len) {
             let into = &mut buf[range];
             match self.pages.get(&no) {
-                Some(page) => into.copy_from_slice(&page.seen()[at..at + into.len()]),
+                Some(page) => into.copy_from_slice(&page.seen().bytes()[at..at + into.len()]),
                 None => into.fill(0),
             }
         }
@@ -154,10 +63,9 @@ impl Pages {
                 self.room.add(no, no + 1, 1);
             }
             let bytes = &buf[range];
-            self.pages
-                .entry(no)
-                .or_insert_with(Page::blank)
-                .write(bytes, at);
+            let page = self.pages.entry(no);
+            let page = page.or_insert_with(|| Arc::new(Page::blank()));
+            Arc::make_mut(page).write(bytes, at);
             // Page by page: what was written before the disk was full stays.
             self.grow(no * PAGE as u64 + (at + bytes.len()) as u64);
         }
@@ -197,8 +105,8 @@ impl Pages {
             } else {
                 0
             };
-            if page.seen()[from..].iter().any(|&byte| byte != 0) {
-                page.write(&ZEROS[from..], from);
+            if page.seen().bytes()[from..].iter().any(|&byte| byte != 0) {
+                Arc::make_mut(page).write(&ZEROS.bytes()[from..], from);
             }
         }
         self.room.cut(len.div_ceil(PAGE as u64));
@@ -207,37 +115,62 @@ impl Pages {
     }
 
     pub(super) fn sync(&mut self) {
-        self.pages.values_mut().for_each(Page::sync);
+        for page in self.pages.values_mut().filter(|page| page.is_dirty()) {
+            Arc::make_mut(page).sync();
+        }
         self.durable_len = self.len;
         self.lens.clear();
     }
 
     /// As a failed sync leaves it. The length stays to be made durable: it is the inode's.
     pub(super) fn forget_changes(&mut self) {
-        self.pages.values_mut().for_each(Page::forget_changes);
+        for page in self.pages.values_mut().filter(|page| page.is_dirty()) {
+            Arc::make_mut(page).forget_changes();
+        }
     }
 
-    /// The file that is found after a power cut.
-    pub(super) fn after(&self, cut: Cut, rng: &mut Rng) -> Self {
-        let len = match cut {
-            Cut::AllLost => self.durable_len,
-            Cut::AllKept => self.len,
-            Cut::Seeded(_) => match rng.usize(..=self.lens.len()) {
-                0 => self.durable_len,
-                n => self.lens[n - 1],
-            },
-        };
+    /// A power cut changes nothing of it.
+    pub(super) fn is_settled(&self) -> bool {
+        self.lens.is_empty() && self.pages.values().all(|page| page.is_clean())
+    }
+
+    /// The lengths that a power cut may leave, that on the platter first; no two are the same.
+    pub(super) fn lengths(&self) -> Vec<u64> {
+        let mut found = vec![self.durable_len];
+        for len in &self.lens {
+            if !found.contains(len) {
+                found.push(*len);
+            }
+        }
+        found
+    }
+
+    /// The pages that a power cut may leave in more ways than one.
+    pub(super) fn unsettled(&self) -> impl Iterator<Item = (u64, &Page)> {
+        let pages = self.pages.iter().map(|(no, page)| (*no, &**page));
+        pages.filter(|(_, page)| !page.is_clean())
+    }
+
+    pub(super) fn page(&self, no: u64) -> Option<&Page> {
+        self.pages.get(&no).map(|page| &**page)
+    }
+
+    /// The file that is found after a power cut: of this length, with these pages; the others are as they
+    /// were on the platter.
+    pub(super) fn after(&self, len: u64, mut found: BTreeMap<u64, Block>) -> Self {
         let mut pages = BTreeMap::new();
-        for (&no, page) in &self.pages {
-            let mut bytes = page.after(cut, rng);
-            let start = no * PAGE as u64;
-            if start >= len {
-                continue;
+        for (&no, page) in self.pages.range(..len.div_ceil(PAGE as u64)) {
+            let mut bytes = found.remove(&no).unwrap_or_else(|| page.durable().clone());
+            let behind = usize::try_from(len - no * PAGE as u64).map_or(PAGE, |at| at.min(PAGE));
+            if bytes.bytes()[behind..].iter().any(|&byte| byte != 0) {
+                put(&mut bytes, &ZEROS.bytes()[behind..], behind);
             }
-            if len - start < PAGE as u64 {
-                Arc::make_mut(&mut bytes)[(len - start) as usize..].fill(0);
-            }
-            pages.insert(no, Page::of(bytes));
+            let same = page.is_clean() && Arc::ptr_eq(&bytes, page.durable());
+            let after = match same {
+                true => Arc::clone(page),
+                false => Arc::new(Page::of(bytes)),
+            };
+            pages.insert(no, after);
         }
         let mut room = self.room.clone();
         room.cut(len.div_ceil(PAGE as u64));
@@ -248,6 +181,19 @@ impl Pages {
             lens: Vec::new(),
             room,
         }
+    }
+
+    /// Takes what is seen into a checksum.
+    pub(super) fn sum(&self, sum: &mut impl Hasher) {
+        sum.write_u64(self.len);
+        for (no, page) in &self.pages {
+            // A page of zeros is like one that was never written.
+            if !page.seen().is_blank() {
+                sum.write_u64(*no);
+                sum.write_u64(page.seen().sum());
+            }
+        }
+        sum.write_u64(u64::MAX);
     }
 
     fn grow(&mut self, end: u64) {

@@ -1,5 +1,6 @@
 //! What a power cut, a kill and a failed sync leave.
 
+mod choices;
 mod crashes;
 mod cuts;
 mod full;

@@ -12,18 +12,20 @@ use rustix::io::Errno;
 
 use super::{
     super::{Entry, Space},
-    pages::{PAGE, Pages},
+    page::{Block, PAGE, Page},
+    pages::Pages,
 };
 
 pub(super) type NodeId = u64;
 
-const ROOT: NodeId = 0;
+pub(super) const ROOT: NodeId = 0;
 /// The size of a disk without end.
 const ENDLESS: u64 = 1 << 60;
 
 type Predicate = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
 
-/// Everything on the disk, and in the cache before it.
+/// Everything on the disk, and in the cache before it. A clone shares all of it until one of them is
+/// changed.
 #[derive(Clone)]
 pub(super) struct World {
     /// Which life of the machine this is.
@@ -40,7 +42,7 @@ pub(super) struct World {
 
 #[derive(Debug, Clone)]
 pub(super) enum Node {
-    Folder(Folder),
+    Folder(Arc<Folder>),
     File(File),
 }
 
@@ -55,7 +57,7 @@ pub(super) struct Folder {
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct File {
-    pub(super) pages: Pages,
+    pub(super) pages: Arc<Pages>,
     /// How many names it has, as seen.
     pub(super) names: u32,
     /// How many handles it has.
@@ -94,7 +96,7 @@ impl World {
             life: 0,
             locks: BTreeSet::new(),
             fail_syncs: Vec::new(),
-            nodes: BTreeMap::from([(ROOT, Node::Folder(Folder::default()))]),
+            nodes: BTreeMap::from([(ROOT, Node::Folder(Arc::default()))]),
             pending: Vec::new(),
             capacity: None,
             next_node: ROOT + 1,
@@ -173,7 +175,7 @@ impl World {
     pub(super) fn file_mut(&mut self, node: NodeId) -> io::Result<&mut Pages> {
         self.file(node)?;
         match self.nodes.get_mut(&node) {
-            Some(Node::File(file)) => Ok(&mut file.pages),
+            Some(Node::File(file)) => Ok(Arc::make_mut(&mut file.pages)),
             _ => Err(Errno::NOENT.into()),
         }
     }
@@ -195,7 +197,7 @@ impl World {
     }
 
     pub(super) fn create_dir(&mut self, path: &Path) -> io::Result<()> {
-        self.create(path, Node::Folder(Folder::default())).map(drop)
+        self.create(path, Node::Folder(Arc::default())).map(drop)
     }
 
     fn create(&mut self, path: &Path, node: Node) -> io::Result<NodeId> {
@@ -324,6 +326,7 @@ impl World {
             let Some(Node::Folder(folder)) = self.nodes.get_mut(&set.folder) else {
                 continue;
             };
+            let folder = Arc::make_mut(folder);
             let before = match set.to {
                 Some(node) => folder.names.insert(set.name.clone(), node),
                 None => folder.names.remove(&set.name),
@@ -350,12 +353,101 @@ impl World {
                 let Some(Node::Folder(folder)) = self.nodes.get_mut(&set.folder) else {
                     continue;
                 };
-                let on_platter = folder.durable.entry(set.name).or_insert((0, None));
+                let durable = &mut Arc::make_mut(folder).durable;
+                let on_platter = durable.entry(set.name).or_insert((0, None));
                 if on_platter.0 < change.number {
                     *on_platter = (change.number, set.to);
                 }
             }
         }
+    }
+
+    pub(super) fn page(&self, node: NodeId, no: u64) -> Option<&Page> {
+        match self.nodes.get(&node)? {
+            Node::File(file) => file.pages.page(no),
+            Node::Folder(_) => None,
+        }
+    }
+
+    /// What is on the platter is all that there is, once the changes of names that are kept are there:
+    /// files have these lengths and these pages. The machine is gone.
+    pub(super) fn settle(
+        &mut self,
+        lens: &BTreeMap<NodeId, u64>,
+        mut pages: BTreeMap<NodeId, BTreeMap<u64, Block>>,
+    ) {
+        for (id, node) in &mut self.nodes {
+            match node {
+                Node::Folder(folder) => {
+                    let durable = folder.durable.iter();
+                    let names = durable.filter_map(|(name, at)| Some((name.clone(), at.1?)));
+                    let names: BTreeMap<_, _> = names.collect();
+                    if names != folder.names {
+                        Arc::make_mut(folder).names = names;
+                    }
+                }
+                Node::File(file) => {
+                    file.names = 0;
+                    if !file.pages.is_settled() {
+                        let len = lens.get(id).copied().unwrap_or(file.pages.len());
+                        let found = pages.remove(id).unwrap_or_default();
+                        file.pages = Arc::new(file.pages.after(len, found));
+                    }
+                }
+            }
+        }
+        self.end_process();
+        self.count_names();
+    }
+
+    fn count_names(&mut self) {
+        let folders = self.nodes.values().filter_map(|node| match node {
+            Node::Folder(folder) => Some(folder.names.values().copied()),
+            Node::File(_) => None,
+        });
+        for id in folders.flatten().collect::<Vec<_>>() {
+            if let Some(Node::File(file)) = self.nodes.get_mut(&id) {
+                file.names += 1;
+            }
+        }
+    }
+
+    /// Where a node is, as it is seen or is on its way to be.
+    pub(super) fn path(&self, node: NodeId) -> String {
+        if node == ROOT {
+            return String::new();
+        }
+        let seen = self.nodes.iter().find_map(|(id, folder)| match folder {
+            Node::Folder(folder) => {
+                let mut names = folder.names.iter();
+                let (name, _) = names.find(|(_, to)| **to == node)?;
+                Some((*id, name.clone()))
+            }
+            Node::File(_) => None,
+        });
+        let mut changes = self.pending.iter().rev().flat_map(|change| &change.sets);
+        let mut pending = || {
+            let set = changes.find(|set| set.to == Some(node))?;
+            Some((set.folder, set.name.clone()))
+        };
+        match seen.or_else(&mut pending) {
+            Some((folder, name)) => format!("{}/{}", self.path(folder), name.display()),
+            None => format!("a file that has no name any more ({node})"),
+        }
+    }
+
+    /// A change of names, for people.
+    pub(super) fn tell_change(&self, change: usize) -> String {
+        let sets = self.pending[change].sets.iter();
+        let told = sets.map(|set| {
+            let path = format!("{}/{}", self.path(set.folder), set.name.display());
+            match set.to.map(|node| self.nodes.get(&node)) {
+                None => format!("{path} is gone"),
+                Some(Some(Node::Folder(_))) => format!("{path} is there, a folder"),
+                Some(_) => format!("{path} is there"),
+            }
+        });
+        told.collect::<Vec<_>>().join(", ")
     }
 
     /// Drops what no name, no handle and no pending change leads to any more.
@@ -385,8 +477,10 @@ impl World {
         for (id, node) in &mut self.nodes {
             if let Node::Folder(folder) = node
                 && !self.pending.iter().any(|change| change.touches(*id))
+                && folder.durable.values().any(|(_, node)| node.is_none())
             {
-                folder.durable.retain(|_, (_, node)| node.is_some());
+                let durable = &mut Arc::make_mut(folder).durable;
+                durable.retain(|_, (_, node)| node.is_some());
             }
         }
     }
