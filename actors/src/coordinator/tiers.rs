@@ -22,6 +22,9 @@ use crate::{
     protocol::uploader::TransferFault, read::Wish, stream::shared::StreamShared,
 };
 
+/// How long one is left alone for which the disk has failed again and again.
+const FAILING_PAUSE: Duration = Duration::from_secs(10);
+
 /// How long a segment that could not be compressed because it is damaged is left alone.
 const DAMAGED_PAUSE: Duration = Duration::from_secs(600);
 
@@ -374,13 +377,16 @@ fn postpone_upload(known: &mut Known, fault: &MoveFault) {
 /// When it is tried again.
 fn postpone(known: &mut Known, fault: &MoveFault) {
     known.failures = known.failures.saturating_add(1);
+    let is_often = known.failures >= plan::MANY_FAILURES;
     let pause = match fault {
         MoveFault::Gone | MoveFault::Folder(_) => backoff(0),
         // Nobody compresses any more, or not for long.
-        MoveFault::Warm(WarmFault::Stopped) if known.failures >= plan::MANY_FAILURES => {
-            DAMAGED_PAUSE
+        MoveFault::Warm(WarmFault::Stopped) if is_often => DAMAGED_PAUSE,
+        // One failing call may be all that there was, and appends may wait for this very segment to make
+        // room: they go on soon after the disk does.
+        MoveFault::Warm(WarmFault::Disk(error)) if is_often && !error.is_storage_full() => {
+            FAILING_PAUSE
         }
-        MoveFault::Warm(WarmFault::Disk(error)) if !error.is_storage_full() => DAMAGED_PAUSE,
         MoveFault::Warm(WarmFault::Damaged(_) | WarmFault::Foreign(_)) => DAMAGED_PAUSE,
         _ => backoff(known.failures),
     };
