@@ -278,10 +278,19 @@ impl CoordinatorActor {
                 continue;
             }
             if self.end_anew(id, Known::hot(salt, status)) {
+                self.table.change(&id, |known| known.removals += 1);
                 cut.push(no);
             }
         }
         cut
+    }
+
+    /// The compressed files of what these segments were are gone.
+    pub(super) fn cleaned(&mut self, stream: StreamId, cut: Vec<SegmentNo>) {
+        for no in cut {
+            let removed = |known: &mut Known| known.removals = known.removals.saturating_sub(1);
+            self.table.change(&(stream, no), removed);
+        }
     }
 
     /// A segment ends here now, without a footer; true if there was, or may be, a compressed file of
@@ -293,6 +302,7 @@ impl CoordinatorActor {
             // begin before that has ended: it would work on the same files.
             known.moving = before.moving;
             known.upload = before.upload;
+            known.removals = before.removals;
             is_cut = before.residency.warm.is_some() || before.moving.is_some();
         }
         self.settle(id, known);
