@@ -119,9 +119,10 @@ impl Files {
         let path = self.settle(temp, key)?;
         let folder = folder_of(&path);
         let failures = self.folders.failures();
-        let linked = match planted::is("create_that_replaces") {
-            true => self.disk.rename(&temp.path, &path),
-            false => self.disk.link(&temp.path, &path),
+        let linked = if planted::is("create_that_replaces") {
+            self.disk.rename(&temp.path, &path)
+        } else {
+            self.disk.link(&temp.path, &path)
         };
         let synced = self.folders.sync_since(&*self.disk, folder, failures);
         match (linked, synced) {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -36,7 +36,11 @@ pub struct FaultPlan {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    watch: OnceLock<Watch>,
 }
+
+/// Told of each call before it is made, and of how many were made to fail before.
+type Watch = Box<dyn Fn(CallKind, u64) + Send + Sync>;
 
 #[derive(Default)]
 struct State {
@@ -127,6 +131,12 @@ impl FaultPlan {
         self.lock().counts.clear();
     }
 
+    /// Tells `watch` of each call from now on, on the thread that makes it, and of how many have failed.
+    /// The first one that is given stays.
+    pub fn watch(&self, watch: impl Fn(CallKind, u64) + Send + Sync + 'static) {
+        let _first = self.shared.watch.set(Box::new(watch));
+    }
+
     /// Begins to record calls in their order, or stops. The record grows until it is taken.
     pub fn record(&self, on: bool) {
         self.lock().recording = on;
@@ -153,6 +163,10 @@ impl FaultPlan {
 
     /// A call is about to be made. Waits where it is held, and says whether it fails.
     pub(super) fn meet(&self, call: Call, paths: &[&Path]) -> Option<Fault> {
+        if let Some(watch) = self.shared.watch.get() {
+            let failed = self.lock().rules.iter().map(|rule| rule.met).sum();
+            watch(call.kind, failed);
+        }
         let mut state = self.lock();
         let kind = call.kind;
         *state.counts.entry((kind, call.path.clone())).or_default() += 1;
@@ -246,6 +260,13 @@ impl Armed {
     /// How many calls it has made fail.
     pub fn struck(&self) -> u64 {
         self.plan.lock().rule(self.rule).map_or(0, |rule| rule.met)
+    }
+
+    /// Strikes no more, and still tells how often it has.
+    pub fn stop(&self) {
+        if let Some(rule) = self.plan.lock().rule(self.rule) {
+            rule.calls.times = 0;
+        }
     }
 
     /// Takes the fault back; returns how many calls it made fail.
