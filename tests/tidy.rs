@@ -17,6 +17,8 @@ mod lexer;
 mod manifests;
 #[path = "tidy/paths.rs"]
 mod paths;
+#[path = "tidy/planted.rs"]
+mod planted;
 #[path = "tidy/source.rs"]
 mod source;
 
@@ -245,4 +247,42 @@ fn every_setting_is_documented() {
         silent.is_empty(),
         "docs/operations.md says nothing of {silent:?}"
     );
+}
+
+#[test]
+fn every_planted_bug_has_a_test_and_stands_in_the_documents() {
+    let tree = tree();
+    let rows = planted::rows(&tree.text(planted::LIST));
+    let rows = rows.unwrap_or_else(|breach| panic!("{breach:?}"));
+    let listed: BTreeSet<_> = rows.iter().map(|row| row.bug.clone()).collect();
+    assert!(listed.len() >= 14, "only {} bugs", listed.len());
+    let mut there = BTreeSet::new();
+    for source in tree.rust.iter().filter(|source| !source.is_in("tests")) {
+        for (line, bug) in planted::planted(source) {
+            let place = format!("{}:{line}", source.path);
+            assert!(
+                listed.contains(&bug),
+                "{place}: {} has no `{bug}`",
+                planted::LIST
+            );
+            there.insert(bug);
+        }
+    }
+    assert_eq!(there, listed, "planted, and listed");
+    let tests: BTreeSet<_> = tree.rust.iter().flat_map(planted::test_functions).collect();
+    let page = tree.text("docs/durability.md");
+    for row in &rows {
+        assert!(tests.contains(&row.test), "there is no test {}", row.test);
+        assert!(
+            planted::is_told(&page, row),
+            "docs/durability.md has no {row:?}"
+        );
+    }
+}
+
+#[test]
+fn nothing_that_is_shipped_plants_bugs() {
+    let tree = tree();
+    let manifests = tree.with_ending("Cargo.toml");
+    none(manifests.flat_map(|path| planted::shipped(path, &tree.text(path))));
 }

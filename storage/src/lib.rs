@@ -13,6 +13,8 @@ pub mod ids;
 pub mod layout;
 pub mod manifest;
 pub mod names;
+#[doc(hidden)]
+pub mod planted;
 pub mod recovery;
 pub mod segment;
 pub mod varint;

@@ -2,6 +2,7 @@
 
 mod append;
 mod beside;
+mod calls;
 mod cold;
 mod crossings;
 mod damage;
@@ -29,3 +30,14 @@ mod trims;
 mod verify;
 mod waits;
 mod would_block;
+
+// How the rules of the repository read its sources.
+#[allow(dead_code, reason = "only a part of it is needed here")]
+#[path = "../tidy/lexer.rs"]
+mod lexer;
+#[allow(dead_code, reason = "only a part of it is needed here")]
+#[path = "../tidy/paths.rs"]
+mod paths;
+#[allow(dead_code, reason = "only a part of it is needed here")]
+#[path = "../tidy/source.rs"]
+mod source;

@@ -11,7 +11,7 @@ use std::{
 
 use tierlog::testing::storage::disk::{
     Disk,
-    fault::{FaultDisk, FaultPlan},
+    fault::{CallKind, FaultDisk, FaultPlan},
     sim::{self, Choices, SimDisk},
 };
 
@@ -223,7 +223,10 @@ impl Explorer {
         let stops = Arc::new(Mutex::new(Vec::new()));
         let plan = FaultPlan::new();
         let (below, kept) = (disk.clone(), Arc::clone(&stops));
-        plan.watch(move |_| {
+        plan.watch(move |call, _| {
+            if !CallKind::CHANGING.contains(&call.kind) {
+                return;
+            }
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             kept.push(below.copy());
         });

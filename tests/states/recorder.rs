@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tierlog::{
     Stream,
     testing::storage::disk::{
-        fault::{Call, FaultDisk, FaultPlan},
+        fault::{Call, CallKind, FaultDisk, FaultPlan},
         sim::SimDisk,
     },
 };
@@ -92,7 +92,11 @@ impl Recorder {
         };
         let plan = FaultPlan::new();
         let watching = self.clone();
-        plan.watch(move |call| watching.meet(&tell(call)));
+        plan.watch(move |call, _| {
+            if CallKind::CHANGING.contains(&call.kind) {
+                watching.meet(&tell(call));
+            }
+        });
         FaultDisk::new(Arc::new(seen.disk.clone()), plan)
     }
 

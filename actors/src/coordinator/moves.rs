@@ -15,6 +15,7 @@ use tierlog_storage::{
     LogId, StreamId,
     disk::Disk,
     manifest::{ColdCopy, Entry, SealedFacts, SegmentStatus, WarmCopy},
+    planted,
     warm::{WarmFault, WarmIdentity, look},
 };
 
@@ -229,6 +230,9 @@ async fn try_warm(mover: &Mover, subject: &Subject, finish: bool) -> Result<Made
         .compress(identity, finish, subject.hold.clone())
         .await;
     let made = made.map_err(|fault| job_fault(mover, stream, fault))?;
+    if planted::is("local_copy_dropped_before_the_manifest") {
+        remove(mover, log.layout.segment(stream, segment)).await?;
+    }
     log.faults.at("coordinator.after_move").await;
     let mut entries = Vec::new();
     if finish {

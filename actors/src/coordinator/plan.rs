@@ -11,8 +11,9 @@
 //! longest ago first. Without a limit on the hot budget and without Tier 2 nothing moves. What moves to
 //! Tier 2 and back is in [`cold`].
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use tierlog_storage::StreamId;
 use tokio::time::Instant;
 
 use super::table::{Id, Known, Table};
@@ -162,15 +163,17 @@ pub fn will_free(table: &Table, limits: &Limits, now: Instant) -> Wait {
     let has_worker = limits.workers > 0 || table.iter().any(|(_, known)| is_warming(known));
     let room = warm_room(table, limits, now);
     let is_filled = |known: &Known| known.status.range().is_some_and(|(base, end)| base < end);
-    let fits = |known: &Known, room: Option<u64>| {
-        room.is_none_or(|room| known.hot_bytes(limits.segment_size) <= room)
+    let before = before(table, limits);
+    let fits = |id: Id, known: &Known, room: Option<u64>| {
+        let before = before.get(&id).copied().unwrap_or_default();
+        room.is_none_or(|room| known.hot_bytes(limits.segment_size) + before <= room)
     };
     let seals = |room: Option<u64>| {
         let fits = room.is_none_or(|room| limits.segment_size <= room);
         limits.sealing && has_worker && fits
     };
     let could_go = |id: Id, known: &Known, room| {
-        table.can_leave_hot(id, known) || (has_worker && is_filled(known) && fits(known, room))
+        table.can_leave_hot(id, known) || (has_worker && is_filled(known) && fits(id, known, room))
     };
     // One that has just failed is tried again soon, unless it always fails.
     let soon = |known: &Known| {
@@ -260,19 +263,56 @@ fn due_for_warm<'a>(table: &'a Table, limits: &Limits, now: Instant) -> Vec<(Id,
     due
 }
 
+/// Of each segment what those before it in its stream will take of the warm budget. With Tier 2 it leaves
+/// them that room: nothing of a stream is published before what stands before it, so that compressed files
+/// which had taken the room would never leave.
+fn before(table: &Table, limits: &Limits) -> BTreeMap<Id, u64> {
+    let mut before = BTreeMap::new();
+    let Some(limit) = limits.warm.filter(|_| limits.archives) else {
+        return before;
+    };
+    let mut sum: (Option<StreamId>, u64) = (None, 0);
+    for (&id, known) in table.iter() {
+        if sum.0 != Some(id.0) {
+            sum = (Some(id.0), 0);
+        }
+        before.insert(id, sum.1);
+        let bytes = known.hot_bytes(limits.segment_size);
+        let range = known.status.range();
+        let has_room = known.residency.warm.is_some() || known.is_warming();
+        let waits = range.is_some_and(|(base, end)| base < end) && !has_room && !known.trimmed;
+        // One that is longer than the whole budget will never have room.
+        if waits && !table.can_leave_hot(id, known) && bytes <= limit {
+            sum.1 += bytes;
+        }
+    }
+    before
+}
+
 /// What a compressed file will take is not known before it is there: it is taken to be as long as the
 /// segment, so that the budget is never passed. One that is too long for what is left stands in the way
-/// of no shorter one: those who wait for room have been told that it will come.
+/// of no shorter one, but for those behind it in its stream: those who wait for room have been told that it
+/// will come.
 fn warm(table: &Table, limits: &Limits, due: Vec<(Id, &Known)>) -> Vec<Move> {
     let mut used = table.warm_bytes().saturating_add(limits.warm_under_way);
+    let before = before(table, limits);
+    let mut chosen: BTreeMap<StreamId, u64> = BTreeMap::new();
     let mut moves = Vec::new();
     for (id, known) in due {
         if moves.len() == limits.workers {
             break;
         }
-        let with = used.saturating_add(known.hot_bytes(limits.segment_size));
-        if limits.warm.is_none_or(|limit| with <= limit) {
+        let bytes = known.hot_bytes(limits.segment_size);
+        let with = used.saturating_add(bytes);
+        let chosen = chosen.entry(id.0).or_default();
+        let before = before.get(&id).copied().unwrap_or_default();
+        let before = before.saturating_sub(*chosen);
+        if limits
+            .warm
+            .is_none_or(|limit| with.saturating_add(before) <= limit)
+        {
             used = with;
+            *chosen += bytes;
             moves.push(Move::Warm(id));
         }
     }

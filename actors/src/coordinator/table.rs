@@ -37,6 +37,9 @@ pub struct Known {
     pub failures: u32,
     /// Not before then it is tried again.
     pub not_before: Option<Instant>,
+    /// Removals on their way of compressed files of what it was before it was cut. One that is made
+    /// meanwhile has the same name, and would go.
+    pub removals: u32,
     /// Whether it is being uploaded, which stands in the way of no other move, and how that went.
     pub upload: Uploading,
 }
@@ -73,6 +76,7 @@ impl Known {
             moving: None,
             failures: 0,
             not_before: None,
+            removals: 0,
             upload: Uploading::default(),
         }
     }
@@ -179,7 +183,8 @@ impl Known {
 
     /// Whether it may be moved at this time.
     pub fn is_free(&self, now: Instant) -> bool {
-        self.moving.is_none() && self.not_before.is_none_or(|at| at <= now)
+        let is_due = self.not_before.is_none_or(|at| at <= now);
+        self.moving.is_none() && self.removals == 0 && is_due
     }
 }
 

@@ -48,6 +48,8 @@ pub enum Effect {
     Sealed(Id, Box<Known>),
     /// Segments are gone.
     Gone(StreamId, Vec<SegmentNo>),
+    /// The compressed files of segments that were cut are gone; and what else came of it.
+    Cleaned(StreamId, Vec<SegmentNo>, Box<Effect>),
     /// A move between tiers has ended.
     Moved(Id, Moved),
     /// A publication has ended.
@@ -384,9 +386,9 @@ pub async fn clean_up(
 ) -> Effect {
     if !cut.is_empty() {
         tasks.log.readers.moved(stream, &cut);
-        let log = Arc::clone(&tasks.log);
+        let (log, numbers) = (Arc::clone(&tasks.log), cut.clone());
         let job = tasks.log.write_job(&tasks.running, move || {
-            for no in cut {
+            for no in numbers {
                 remove_file(&*log.disk, &log.layout.warm(stream, no));
             }
         });
@@ -396,7 +398,8 @@ pub async fn clean_up(
         numbers: gone,
         holds,
     };
-    remove(&tasks, stream, gone).await
+    let removed = remove(&tasks, stream, gone).await;
+    Effect::Cleaned(stream, cut, Box::new(removed))
 }
 
 async fn remove(tasks: &Tasks, stream: StreamId, gone: GivenUp) -> Effect {

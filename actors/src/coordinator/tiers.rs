@@ -22,6 +22,9 @@ use crate::{
     protocol::uploader::TransferFault, read::Wish, stream::shared::StreamShared,
 };
 
+/// How long one is left alone for which the disk has failed again and again.
+const FAILING_PAUSE: Duration = Duration::from_secs(10);
+
 /// How long a segment that could not be compressed because it is damaged is left alone.
 const DAMAGED_PAUSE: Duration = Duration::from_secs(600);
 
@@ -276,10 +279,19 @@ impl CoordinatorActor {
                 continue;
             }
             if self.end_anew(id, Known::hot(salt, status)) {
+                self.table.change(&id, |known| known.removals += 1);
                 cut.push(no);
             }
         }
         cut
+    }
+
+    /// The compressed files of what these segments were are gone.
+    pub(super) fn cleaned(&mut self, stream: StreamId, cut: Vec<SegmentNo>) {
+        for no in cut {
+            let removed = |known: &mut Known| known.removals = known.removals.saturating_sub(1);
+            self.table.change(&(stream, no), removed);
+        }
     }
 
     /// A segment ends here now, without a footer; true if there was, or may be, a compressed file of
@@ -291,6 +303,7 @@ impl CoordinatorActor {
             // begin before that has ended: it would work on the same files.
             known.moving = before.moving;
             known.upload = before.upload;
+            known.removals = before.removals;
             is_cut = before.residency.warm.is_some() || before.moving.is_some();
         }
         self.settle(id, known);
@@ -375,13 +388,16 @@ fn postpone_upload(known: &mut Known, fault: &MoveFault) {
 /// When it is tried again.
 fn postpone(known: &mut Known, fault: &MoveFault) {
     known.failures = known.failures.saturating_add(1);
+    let is_often = known.failures >= plan::MANY_FAILURES;
     let pause = match fault {
         MoveFault::Gone | MoveFault::Folder(_) => backoff(0),
         // Nobody compresses any more, or not for long.
-        MoveFault::Warm(WarmFault::Stopped) if known.failures >= plan::MANY_FAILURES => {
-            DAMAGED_PAUSE
+        MoveFault::Warm(WarmFault::Stopped) if is_often => DAMAGED_PAUSE,
+        // One failing call may be all that there was, and appends may wait for this very segment to make
+        // room: they go on soon after the disk does.
+        MoveFault::Warm(WarmFault::Disk(error)) if is_often && !error.is_storage_full() => {
+            FAILING_PAUSE
         }
-        MoveFault::Warm(WarmFault::Disk(error)) if !error.is_storage_full() => DAMAGED_PAUSE,
         MoveFault::Warm(WarmFault::Damaged(_) | WarmFault::Foreign(_)) => DAMAGED_PAUSE,
         _ => backoff(known.failures),
     };

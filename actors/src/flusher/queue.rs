@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use tierlog_storage::StreamId;
+use tierlog_storage::{StreamId, planted};
 
 use crate::error::Error;
 use crate::protocol::{Reply, flusher::FlushRequest};
@@ -50,7 +50,7 @@ impl Queue {
         // The greater claim stays, whatever came last: keeping the last one would leave the
         // waiters of a greater one without their sync.
         let mut newer = request;
-        if newer.claim.durable < entry.request.claim.durable {
+        if !planted::is("last_request_kept") && newer.claim.durable < entry.request.claim.durable {
             std::mem::swap(&mut newer, &mut entry.request);
         }
         let older = std::mem::replace(&mut entry.request, newer);

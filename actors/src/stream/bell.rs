@@ -5,6 +5,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering, fence},
 };
 
+use tierlog_storage::planted;
 use tokio::sync::Notify;
 
 /// Rung after a change; whoever waits checks its own condition again.
@@ -45,6 +46,13 @@ impl Bell {
             loop {
                 self.listeners.fetch_add(1, Ordering::SeqCst);
                 let _listening = Listening(&self.listeners);
+                if planted::is("lost_wake_up") {
+                    if condition() {
+                        return;
+                    }
+                    self.notify.notified().await;
+                    continue;
+                }
                 let rung = self.notify.notified();
                 tokio::pin!(rung);
                 rung.as_mut().enable();

@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod bell;
 pub mod budget;
+mod callers;
 mod door;
 pub mod keeping;
 mod lives;

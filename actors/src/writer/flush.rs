@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tierlog_storage::Offset;
+use tierlog_storage::{Offset, planted};
 use tokio::{
     sync::oneshot::{self, error::RecvError},
     time::Instant,
@@ -52,6 +52,7 @@ impl WriterActor {
         }
         let mut files = Vec::new();
         if let Some(sealing) = &self.sealing
+            && !planted::is("rolled_segment_not_synced")
             && self.held.iter().any(|held| held.segment == sealing.no())
         {
             files.push(sealing.file());

@@ -1,5 +1,6 @@
 //! When to sync, and how much room to allocate: pure decisions.
 
+use tierlog_storage::planted;
 use tokio::time::Instant;
 
 use crate::options::FlushPolicy;
@@ -38,7 +39,11 @@ pub fn when(policy: FlushPolicy, unsynced: Unsynced, now: Instant) -> When {
     else {
         return When::Never;
     };
-    let due = |at: Instant| if at <= now { When::Now } else { When::At(at) };
+    let due = |at: Instant| match at <= now {
+        true => When::Now,
+        false if planted::is("idle_flush_without_timer") => When::Never,
+        false => When::At(at),
+    };
     if unsynced.urgent {
         return When::Now;
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use tierlog_storage::{
-    Offset, SegmentNo, error::StorageError, manifest::SealedFacts, segment::Latched,
+    Offset, SegmentNo, error::StorageError, manifest::SealedFacts, planted, segment::Latched,
 };
 use tokio::{
     sync::oneshot::{self, error::RecvError},
@@ -150,6 +150,9 @@ impl WriterActor {
         }
         self.fault("writer.before_seal").await;
         self.begin_seal(replies);
+        if planted::is("seal_acks_before_its_sync") {
+            self.durable_to(Offset(self.written())).await;
+        }
         if matches!(self.next, NextSegment::Ready(_)) {
             self.activate_next();
         }

@@ -10,6 +10,7 @@ use tierlog_storage::{
         Body, CATALOG_HEAD, CATALOG_MAX, Catalog, CatalogFault, CatalogHead, CatalogKind,
         CatalogObject, Change, Refused, catalog_key,
     },
+    planted,
 };
 
 use super::{Objects, Sequence, Wholes};
@@ -225,6 +226,7 @@ impl Claiming {
             Body::None => Vec::new(),
         };
         let ours = self.claim.owner == head.owner || self.claim.ours.contains(&head.owner);
+        let ours = ours || planted::is("epoch_unchecked");
         if !ours || head.kind == CatalogKind::Tombstone || !changes.iter().all(knows) {
             let by = head.epoch;
             return Err(ClaimError::Fenced { by, number });

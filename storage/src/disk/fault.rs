@@ -42,6 +42,27 @@ pub enum CallKind {
 }
 
 impl CallKind {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::CreateNew,
+        Self::Open,
+        Self::CreateDir,
+        Self::Rename,
+        Self::Link,
+        Self::Remove,
+        Self::List,
+        Self::SyncDir,
+        Self::Lock,
+        Self::Space,
+        Self::ReadAt,
+        Self::WriteAt,
+        Self::Allocate,
+        Self::SetLen,
+        Self::SyncData,
+        Self::Len,
+        Self::Map,
+    ];
+
     /// The calls that change something, or make it durable.
     pub const CHANGING: [Self; 10] = [
         Self::CreateNew,
@@ -56,6 +77,15 @@ impl CallKind {
         Self::SyncData,
     ];
 }
+
+const _: () = {
+    let mut at = 0;
+    while at < CallKind::ALL.len() {
+        assert!(CallKind::ALL[at] as usize == at, "each kind once, in order");
+        at += 1;
+    }
+    assert!(CallKind::Map as usize + 1 == at, "and no kind is left out");
+};
 
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -31,6 +31,7 @@ use crate::{
     error::{Result, StorageError},
     ids::{Epoch, LogId},
     layout::Layout,
+    planted,
 };
 
 /// Bytes of the file.
@@ -120,8 +121,14 @@ impl Current {
         with_reserve(disk, layout, || self.write_beside(disk, &tmp))
             .inspect_err(|_| discard(disk, &tmp))?;
         let path = layout.current();
+        if planted::is("unlink_before_rename") {
+            let _gone = disk.remove(&path);
+        }
         disk.rename(&tmp, &path)
             .map_err(|error| StorageError::io("replace", &path, error))?;
+        if planted::is("rename_not_synced") {
+            return Ok(());
+        }
         disk.sync_dir(layout.root())
             .map_err(|error| StorageError::io("sync the folder", layout.root(), error))
     }

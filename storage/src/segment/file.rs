@@ -13,6 +13,7 @@ use crate::{
     error::{Result, StorageError},
     ids::{SegmentNo, StreamId},
     layout::Layout,
+    planted,
 };
 
 /// A file that is never written nor synced again once a write or a sync of it has failed.
@@ -67,10 +68,13 @@ impl Latched {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         self.refuse_after_failure("sync")?;
-        self.inner
-            .file
-            .sync_data()
-            .map_err(|source| self.latch("sync", source))
+        let sync = || self.inner.file.sync_data();
+        if planted::is("sync_retried") {
+            return sync()
+                .or_else(|_| sync())
+                .map_err(|source| self.error("sync", source));
+        }
+        sync().map_err(|source| self.latch("sync", source))
     }
 
     /// Reserves room for `pos..pos + len`. A full disk does not latch: nothing was lost by it, and
@@ -199,6 +203,9 @@ fn make_durable(
 ) -> Result<()> {
     segment.allocate(0, allocate)?;
     segment.sync()?;
+    if planted::is("no_directory_sync") {
+        return Ok(());
+    }
     sync_dir(disk, &layout.stream_dir(stream))
 }
 

@@ -4,14 +4,18 @@ use std::{path::Path, sync::Arc};
 
 use tierlog_storage::{
     Epoch, Incarnation, LogId, Offset, SegmentNo, StorageError, StreamId,
-    disk::{Access, Disk, sim::SimDisk},
+    disk::{
+        Access, Disk,
+        fault::{CallKind, Calls, Fault, FaultDisk, FaultPlan},
+        sim::{Cut, SimDisk},
+    },
     manifest::Entry,
     segment::{HEADER_LEN, SegmentHeader},
 };
 
 use crate::{
     creation::everything,
-    rig::{Rig, Seal, layout, open, read_all},
+    rig::{Rig, Seal, damage_of, layout, open, read_all},
 };
 
 /// A log of one stream whose next segment is number 2; it was killed.
@@ -225,4 +229,52 @@ fn a_pointer_that_names_no_manifest_is_damage() {
     let disk: Arc<dyn Disk> = Arc::new(sim);
     let error = open(&disk).unwrap_err();
     assert!(matches!(error, StorageError::CorruptFile { .. }), "{error}");
+}
+
+/// The sync of a trim's commit failed, and the kernel forgot it: the next process reads the commit, and a
+/// power cut takes it back. A recovery that removed files on its word would have removed them for nothing.
+#[test]
+fn a_trim_that_stands_in_the_cache_alone_removes_no_file_before_a_durable_manifest_says_so() {
+    for step in 1.. {
+        let sim = SimDisk::new();
+        let disk: Arc<dyn Disk> = Arc::new(sim.clone());
+        let mut rig = Rig::open(&disk).unwrap();
+        rig.create("a").unwrap();
+        rig.append("a", 5).unwrap();
+        rig.roll("a", Seal::Commit).unwrap();
+        rig.append("a", 2).unwrap();
+        rig.sync("a", true).unwrap();
+        sim.fail_next_sync(|path| path.extension().is_some_and(|e| e == "tlm"));
+        rig.commit(vec![Entry::Trimmed {
+            stream: rig.writers["a"].id,
+            start: Offset(5),
+        }])
+        .unwrap_err();
+        drop(rig);
+        let sim = sim.crash_process();
+        let plan = FaultPlan::new();
+        let halting = FaultDisk::new(Arc::new(sim.clone()), plan.clone());
+        let calls = Calls::of_kinds(&CallKind::CHANGING).nth(step).forever();
+        plan.fail(calls, Fault::Halt);
+        let disk: Arc<dyn Disk> = Arc::new(halting);
+        let opened = open(&disk);
+        let died = opened.is_err();
+        if let Ok(log) = &opened {
+            let start = log.state.streams.values().next().unwrap().start;
+            assert_eq!(start, Offset(5), "the commit was read");
+        }
+        for cut in [Cut::AllLost, Cut::AllKept, Cut::Seeded(step)] {
+            let disk: Arc<dyn Disk> = Arc::new(sim.preview_cut(cut));
+            let rig = Rig::open(&disk).unwrap();
+            assert_eq!(damage_of(&rig.log), [], "stopped at call {step}");
+            let start = rig.stream("a").start.get();
+            assert!(start == 0 || start == 5, "{start}");
+            let read = read_all(&*disk, &layout(), &rig.log.state, rig.writers["a"].id);
+            assert!(read.unwrap().is_whole("a", start, 7), "at call {step}");
+        }
+        if !died {
+            assert!(step > 5, "only {step} calls");
+            break;
+        }
+    }
 }

@@ -33,6 +33,10 @@ pub struct Bucket {
     unanswered: Arc<AtomicUsize>,
     /// No object goes.
     keeps_all: Arc<AtomicBool>,
+    /// No object of a segment is taken.
+    refuses: Arc<AtomicBool>,
+    /// How many were not.
+    refused: Arc<AtomicUsize>,
     /// What listings are made of.
     lie: Arc<Mutex<Option<Lie>>>,
     /// Calls that were made and not answered.
@@ -54,6 +58,16 @@ impl Bucket {
     /// Deletions are refused from now on, or done again.
     pub fn keep_all(&self, keeps: bool) {
         self.keeps_all.store(keeps, Ordering::SeqCst);
+    }
+
+    /// Objects of segments are refused from now on, or taken again.
+    pub fn refuse_segments(&self, refuses: bool) {
+        self.refuses.store(refuses, Ordering::SeqCst);
+    }
+
+    /// How many were refused.
+    pub fn refused(&self) -> usize {
+        self.refused.load(Ordering::SeqCst)
     }
 
     /// Listings are what this makes of them, from now on.
@@ -256,6 +270,10 @@ impl Store for Bucket {
                 return self.create_in_parts(key, &*source, parts).await;
             }
             let _reached = self.reach().await?;
+            if self.refuses.load(Ordering::SeqCst) && key.starts_with("streams/") {
+                self.refused.fetch_add(1, Ordering::SeqCst);
+                return Err(StoreError::new(StoreErrorKind::Denied, "no more of these"));
+            }
             self.objects.create(key, source).await
         })
     }

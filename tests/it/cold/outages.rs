@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use tierlog::{
-    Error, ErrorKind, From, Level, LogState, SegmentInfo, Stream, Supervisor,
+    Error, ErrorKind, From, Level, LogState, Offset, SegmentInfo, Stream, Supervisor,
     testing::{Action, storage::disk::sim::SimDisk},
 };
 
@@ -210,6 +210,31 @@ fn an_open_that_is_given_up_while_it_waits_for_the_bucket_leaves_the_directory_f
         let log = rig.reopen().await;
         let stream = within(log.log().stream("s")).await.expect("a stream");
         append(&stream, 0..3).await;
+        close(log).await;
+    });
+}
+
+/// A copy that had failed was marked as complete all the same, and its records called safe.
+#[test]
+fn a_segment_that_the_store_refuses_is_never_called_archived() {
+    on_each_runtime(|_| async {
+        let (disk, bucket) = (SimDisk::new(), Bucket::default());
+        let (log, stream) = one_stream(&rig(&disk, &bucket)).await;
+        bucket.refuse_segments(true);
+        let ticket = stream.try_append(long(0)).expect("room");
+        let mut ticket = ticket.at(Level::Archived);
+        assert!(futures::poll!(&mut ticket).is_pending());
+        eventually("it was tried again, or called archived", || {
+            bucket.refused() > 2 || stream.watermarks().archived > Offset(0)
+        })
+        .await;
+        assert_eq!(stream.watermarks().archived, Offset(0));
+        let told = ticket.now();
+        assert!(told.is_none(), "{told:?}");
+        assert_eq!(bucket.keys("catalog/").await.len(), 1, "the claim alone");
+        bucket.refuse_segments(false);
+        within(ticket).await.expect("archived");
+        assert_eq!(bucket.keys("streams/").await.len(), 1);
         close(log).await;
     });
 }

@@ -1,6 +1,6 @@
 //! What a log tells those who watch it: figures and lines.
 
-mod listener;
+pub mod listener;
 pub mod recorder;
 mod story;
 

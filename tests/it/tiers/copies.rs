@@ -16,7 +16,7 @@ use tierlog::{
 
 use super::{append, files, holds, long, rig};
 use crate::{
-    faults::rig::{Rig, eventually, on_each_runtime, one_stream, until},
+    faults::rig::{Rig, eventually, on_each_runtime, one_stream, settle, until},
     support::{close, within},
 };
 
@@ -173,6 +173,37 @@ fn a_log_is_verified_beside_an_owner_whose_segments_move() {
             .await
             .expect("verified");
         assert!(report.damage.is_empty(), "{:?}", report.damage);
+        close(log).await;
+    });
+}
+
+/// A truncation cut a segment that was compressed. Its old compressed file was removed late: by then a new one
+/// had been made under the same name, the manifest said so, and it was that one which went.
+#[test]
+fn what_was_cut_is_compressed_again_only_once_its_old_file_is_gone() {
+    on_each_runtime(|_| async {
+        let disk = SimDisk::new();
+        let rig = with_both(&disk).await;
+        let (log, stream) = one_stream(&rig).await;
+        let warm = |path: &Path| path.extension().is_some_and(|end| end == "tlz");
+        let held = rig.plan.hold(Calls::of(CallKind::Remove).at(warm));
+        let cut = stream.truncate_after(Some(tierlog::Offset(49)));
+        within(cut).await.expect("cut");
+        eventually("its removal has begun", || held.parked() > 0).await;
+        let passed = rig.faults.passed("compressor.take");
+        for _ in 0..50 {
+            settle().await;
+        }
+        assert_eq!(rig.faults.passed("compressor.take"), passed, "not yet");
+        held.release();
+        eventually("it is compressed again", || {
+            rig.faults.passed("compressor.take") > passed
+        })
+        .await;
+        close(log).await;
+        let (log, stream) = one_stream(&rig).await;
+        assert_eq!(log.recovery().damage().count(), 0, "{}", log.recovery());
+        holds(&stream, 0..50).await;
         close(log).await;
     });
 }

@@ -436,3 +436,27 @@ fn compression_that_fails_is_tried_again_and_costs_nothing_else() {
         }
     });
 }
+
+/// A call failed while a segment was compressed. It was left alone for ten minutes, like one that is
+/// damaged, and appends waited so long for the only room that there was to come.
+#[test]
+fn one_failing_call_does_not_hold_up_the_only_segment_that_can_make_room() {
+    on_each_runtime(|_| async {
+        let of_segment: fn(&std::path::Path) -> bool = crate::faults::rig::segment;
+        let warm = |path: &std::path::Path| path.extension().is_some_and(|e| e == "tlz");
+        for calls in [
+            Calls::of(CallKind::CreateNew).at(warm),
+            Calls::of(CallKind::SyncData).at(warm),
+            Calls::of(CallKind::ReadAt).at(of_segment),
+        ] {
+            let disk = SimDisk::new();
+            let rig = rig(&disk).with("hot_budget", "160KiB");
+            let armed = rig.plan.fail(calls, Fault::Io);
+            let (log, stream) = one_stream(&rig).await;
+            append(&stream, 0..200).await;
+            assert_eq!(armed.disarm(), 1);
+            holds(&stream, 0..200).await;
+            close(log).await;
+        }
+    });
+}

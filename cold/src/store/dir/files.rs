@@ -13,7 +13,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use tierlog_storage::disk::{Access, Disk, IoCause, SharedFile};
+use tierlog_storage::{
+    disk::{Access, Disk, IoCause, SharedFile},
+    planted,
+};
 
 use super::{
     super::{Listed, StoreError, StoreErrorKind, key, range_of},
@@ -116,7 +119,11 @@ impl Files {
         let path = self.settle(temp, key)?;
         let folder = folder_of(&path);
         let failures = self.folders.failures();
-        let linked = self.disk.link(&temp.path, &path);
+        let linked = if planted::is("create_that_replaces") {
+            self.disk.rename(&temp.path, &path)
+        } else {
+            self.disk.link(&temp.path, &path)
+        };
         let synced = self.folders.sync_since(&*self.disk, folder, failures);
         match (linked, synced) {
             (Ok(()), Ok(())) => Ok(()),

@@ -48,7 +48,8 @@ struct State {
     watcher: Option<Watcher>,
 }
 
-type Watcher = Arc<dyn Fn(&Call) + Send + Sync>;
+/// Told of each call before it is made, and of how many were made to fail before.
+type Watcher = Arc<dyn Fn(&Call, u64) + Send + Sync>;
 
 struct Rule {
     id: u64,
@@ -135,9 +136,10 @@ impl FaultPlan {
         self.lock().recording = on;
     }
 
-    /// Has each call that changes something looked at before it is made, by the thread that makes it: what
-    /// the disk below holds then is what a crash there would leave.
-    pub fn watch(&self, watcher: impl Fn(&Call) + Send + Sync + 'static) {
+    /// Has each call looked at before it is made, by the thread that makes it, with how many were made to
+    /// fail before. What the disk below holds at a call that changes something is what a crash there would
+    /// leave.
+    pub fn watch(&self, watcher: impl Fn(&Call, u64) + Send + Sync + 'static) {
         self.lock().watcher = Some(Arc::new(watcher));
     }
 
@@ -163,14 +165,14 @@ impl FaultPlan {
     /// A call is about to be made. Waits where it is held, and says whether it fails.
     pub(super) fn meet(&self, call: Call, paths: &[&Path]) -> Option<Fault> {
         let kind = call.kind;
-        if CallKind::CHANGING.contains(&kind) {
-            // Not under the lock: whoever looks may call the disk.
-            let watcher = self.lock().watcher.clone();
-            if let Some(watch) = watcher {
-                watch(&call);
-            }
-        }
         let mut state = self.lock();
+        if let Some(watch) = state.watcher.clone() {
+            let failed = state.rules.iter().map(|rule| rule.met).sum();
+            // Not under the lock: whoever looks may call the disk.
+            drop(state);
+            watch(&call, failed);
+            state = self.lock();
+        }
         *state.counts.entry((kind, call.path.clone())).or_default() += 1;
         if state.recording {
             state.calls.push(call);
@@ -262,6 +264,13 @@ impl Armed {
     /// How many calls it has made fail.
     pub fn struck(&self) -> u64 {
         self.plan.lock().rule(self.rule).map_or(0, |rule| rule.met)
+    }
+
+    /// Strikes no more, and still tells how often it has.
+    pub fn stop(&self) {
+        if let Some(rule) = self.plan.lock().rule(self.rule) {
+            rule.calls.times = 0;
+        }
     }
 
     /// Takes the fault back; returns how many calls it made fail.

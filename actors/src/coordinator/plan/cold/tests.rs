@@ -261,3 +261,44 @@ fn what_gave_its_compressed_file_up_is_not_compressed_again() {
     let moves = super::super::plan(&table, &full, now);
     assert_eq!(moves, [Move::DropHot(id(0))], "the object stands for it");
 }
+
+/// A call failed while a segment was compressed. Those behind it were compressed meanwhile, and took all the
+/// room; none of them could be published before it, so that none left, and it found room never again.
+#[test]
+fn those_behind_a_segment_that_waits_leave_it_room_in_the_warm_budget() {
+    let mut table = segments(&[(true, false, false); 4]);
+    archive(&mut table, 0, Some(0), true);
+    let now = Instant::now();
+    let later = now + Duration::from_secs(9);
+    table.change(&id(0), |known| known.not_before = Some(later));
+    let limits = |warm| Limits {
+        warm: Some(warm),
+        archives: true,
+        archives_now: true,
+        ..super::super::tests::LIMITS
+    };
+    let warmed = |warm, now| super::super::plan(&table, &limits(warm), now);
+    assert_eq!(warmed(180, now), [Move::Warm(id(1))], "and no more");
+    assert_eq!(warmed(179, now), [], "one alone would take its room");
+    assert_eq!(will_free(&table, &limits(179), later), Wait::Time);
+    let patient = Limits {
+        patience: Duration::ZERO,
+        ..limits(179)
+    };
+    assert_ne!(
+        will_free(&table, &patient, now),
+        Wait::Time,
+        "nothing begins"
+    );
+    assert_eq!(warmed(179, later), [Move::Warm(id(0))], "its turn");
+    assert_eq!(warmed(180, later), [Move::Warm(id(0)), Move::Warm(id(1))]);
+    let alone = Limits {
+        archives: false,
+        ..limits(179)
+    };
+    assert_eq!(
+        super::super::plan(&table, &alone, now),
+        [Move::Warm(id(1))],
+        "without Tier 2 nobody waits for anybody"
+    );
+}

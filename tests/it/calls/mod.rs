@@ -1,0 +1,184 @@
+//! Each call of the disk fails, of every kind, one after the other, in each way, once and for good.
+//!
+//! ```text
+//!   kind of call ─┐
+//!   way to fail  ─┼─▶ the whole story, with that call failing ─▶ nobody hangs, no error is a lie
+//!   once / good  ─┤                                           ─▶ the fault goes: the log opens, and
+//!   nth call     ─┘                                              holds all that was acked
+//!        └─ 1, 2, … until a story is told without meeting the fault
+//! ```
+//!
+//! `cargo test` takes some of them, by a seed (`TIERLOG_CALLS_SEED`). All of them:
+//! `TIERLOG_CALLS=all cargo test --test it -- calls:: --nocapture`. One of them, as a failure names it:
+//! `TIERLOG_CALLS='SyncData Io once 161' cargo test --test it one_call_of_the_disk`.
+
+mod account;
+mod lanes;
+mod rig;
+mod scan;
+mod sites;
+mod story;
+
+use std::{env, sync::OnceLock};
+
+use lanes::{Lane, Outcome, lanes, of_files, tell_all, tell_untouched, tell_with};
+use scan::Site;
+use sites::Coverage;
+use tracing::{Dispatch, dispatcher::with_default};
+
+use crate::observed::listener::Listener;
+
+/// How many calls of each lane `cargo test` makes fail.
+const SAMPLED: usize = 3;
+
+/// Of kinds with no more calls than this all are taken.
+const FEW: u64 = 8;
+
+/// What was told.
+struct Report {
+    outcomes: Vec<Outcome>,
+    coverage: Coverage,
+    seed: u64,
+}
+
+/// The stories of this process, which all tests look at.
+fn report() -> &'static Report {
+    static REPORT: OnceLock<Report> = OnceLock::new();
+    REPORT.get_or_init(|| {
+        let all = env::var("TIERLOG_CALLS").is_ok_and(|all| all == "all");
+        let seed = env::var("TIERLOG_CALLS_SEED");
+        let seed = seed.map_or(1, |seed| seed.parse().expect("a number"));
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let coverage = Coverage::default();
+        let made = tell_untouched(&coverage);
+        let lanes = lanes().into_iter().map(|lane| {
+            let count = made.get(&lane.kind).copied().unwrap_or_default();
+            (lane, (!all).then(|| sample(lane, count, &mut rng)))
+        });
+        let outcomes = tell_all(lanes.chain(of_files()).collect(), &coverage);
+        Report {
+            outcomes,
+            coverage,
+            seed,
+        }
+    })
+}
+
+/// Some of the calls of a lane, of which there are about so many, and one that is never made.
+fn sample(lane: Lane, made: u64, rng: &mut fastrand::Rng) -> Vec<u64> {
+    if made <= FEW && !lane.forever {
+        return (1..=made + 1).collect();
+    }
+    let mut numbers: Vec<_> = (0..SAMPLED).map(|_| rng.u64(1..=made.max(1))).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+#[test]
+fn every_call_of_the_disk_may_fail_and_nothing_acked_is_lost() {
+    let Report { outcomes, seed, .. } = report();
+    let failed = outcomes.iter().filter(|told| told.failure.is_some());
+    let failed: Vec<_> = failed.map(Outcome::to_string).collect();
+    let struck = outcomes.iter().filter(|told| told.struck > 0).count();
+    println!(
+        "{} stories, {struck} met their fault; seed {seed}",
+        outcomes.len()
+    );
+    assert!(failed.is_empty(), "seed {seed}: {failed:#?}");
+    assert!(
+        struck * 2 > outcomes.len(),
+        "{struck} of {}",
+        outcomes.len()
+    );
+}
+
+/// Places that no story comes by, and why not: file, call, reason.
+const APART: &[(&str, &str, &str)] = &[
+    (
+        "actors/src/coordinator/tasks.rs",
+        "Remove",
+        "the manifest has no room for a segment that was made: tests/it/faults/full.rs",
+    ),
+    (
+        "actors/src/supervisor/open.rs",
+        "Remove",
+        "the leftovers of a stream whose writer is begun anew: tests/it/faults/points.rs",
+    ),
+    (
+        "actors/src/writer/truncate.rs",
+        "Allocate",
+        "a kept part of a frame that is longer than the room its segment is made with: no setting leads there",
+    ),
+    (
+        "storage/src/claims.rs",
+        "ReadAt",
+        "a slot that another process writes at this moment: storage/src/claims/tests.rs",
+    ),
+    (
+        "storage/src/manifest/log.rs",
+        "Remove",
+        "a manifest that never counted, of an open that died: storage/tests/recovery/crashes.rs",
+    ),
+    (
+        "storage/src/manifest/reserve.rs",
+        "Remove",
+        "a reserve that was cut short: storage/src/manifest/tests/faults.rs",
+    ),
+    (
+        "storage/src/recovery/tail.rs",
+        "ReadAt",
+        "a segment shorter than its header: storage/tests/recovery/damage.rs",
+    ),
+    (
+        "storage/src/segment/sums.rs",
+        "ReadAt",
+        "damage that is looked behind: storage/src/segment/tests/lookalike.rs",
+    ),
+];
+
+#[test]
+fn every_place_in_the_sources_that_calls_a_disk_was_come_by() {
+    let Report { coverage, .. } = report();
+    let sites = scan::sites();
+    assert!(sites.len() > 120, "only {} places: {sites:#?}", sites.len());
+    let unknown = coverage.unknown(&sites);
+    assert!(unknown.is_empty(), "the scan overlooks {unknown:#?}");
+    let is_apart = |site: &&Site| {
+        let kind = format!("{:?}", site.kind);
+        APART
+            .iter()
+            .any(|(file, call, _)| site.file == *file && kind == *call)
+    };
+    let missed = coverage.missed(&sites);
+    let (apart, missed): (Vec<_>, Vec<_>) = missed.iter().partition(is_apart);
+    println!("{} places, {} apart", sites.len(), apart.len());
+    for (file, call, why) in APART {
+        let is_there = |site: &Site| site.file == *file && format!("{:?}", site.kind) == *call;
+        assert!(sites.iter().any(is_there), "{file} has no {call}: {why}");
+    }
+    assert!(missed.is_empty(), "nobody came by {missed:#?}");
+}
+
+/// The one that the environment names; none without it.
+#[test]
+fn one_call_of_the_disk_may_fail_that_was_named() {
+    let Ok(named) = env::var("TIERLOG_CALLS") else {
+        return;
+    };
+    let named_apart = of_files().into_iter().map(|(lane, _)| lane);
+    let lanes = lanes().into_iter().chain(named_apart);
+    let found = lanes.map(|lane| (format!("{lane} "), lane));
+    let found =
+        found.filter_map(|(name, lane)| Some((lane, named.strip_prefix(&*name)?.parse().ok()?)));
+    for (lane, nth) in found {
+        let listener = Listener::default();
+        let told = with_default(&Dispatch::new(listener.clone()), || {
+            tell_with(lane, nth, &Coverage::default())
+        });
+        println!("{told}");
+        if told.failure.is_some() {
+            panic!("{:#?}", listener.lines());
+        }
+    }
+}
