@@ -199,8 +199,11 @@ impl Appending {
         call: impl Future<Output = Result<Ack, AppendError>>,
     ) {
         let overtaken = self.life.overtaken.load(Ordering::Relaxed);
-        let gives_up = self.rng.u32(0..6) == 0;
-        let most = Duration::from_micros(self.rng.u64(0..20_000));
+        let archives = level == Level::Archived;
+        let gives_up = self.rng.u32(0..6) == 0 || archives;
+        // Tier 2 may be out of reach for as long as it likes.
+        let most = if archives { 30_000_000 } else { 20_000 };
+        let most = Duration::from_micros(self.rng.u64(0..most));
         let outcome = if gives_up {
             match timeout(most, call).await {
                 Ok(outcome) => outcome,
@@ -222,6 +225,7 @@ impl Appending {
         let (ids, mut records) = self.offer(stream, 1, len);
         let record = records.pop().expect("one record");
         let handle = self.streams[stream].clone();
+        self.life.say(format_args!("{ids:?} of {len} bytes to {}, {level:?}", handle.name()));
         self.wait(stream, ids, level, handle.append_at(record, level)).await;
     }
 
@@ -230,6 +234,7 @@ impl Appending {
         let _gate = life.ends("a gate", life.gates[stream].read()).await;
         let (ids, records) = self.batch(stream);
         let handle = self.streams[stream].clone();
+        self.life.say(format_args!("{ids:?} as a batch to {}", handle.name()));
         self.wait(stream, ids, Level::Durable, handle.append_batch(records)).await;
     }
 
@@ -241,6 +246,7 @@ impl Appending {
         let handle = self.streams[stream].clone();
         let off = self.rng.u64(0..4) / 3;
         let expected = handle.watermarks().next.plus(off);
+        self.life.say(format_args!("{ids:?} to {} if at {expected}", handle.name()));
         let call = async {
             let outcome = handle.append_if(expected, record).await;
             if let Ok(ack) = &outcome {
@@ -256,6 +262,7 @@ impl Appending {
         let life = Arc::clone(&self.life);
         let _gate = life.ends("a gate", life.gates[stream].read()).await;
         let mut appender = self.streams[stream].appender();
+        self.life.say(format_args!("a buffer for {}", self.streams[stream].name()));
         let mut buffered: Vec<u64> = Vec::new();
         for _ in 0..self.rng.u32(1..30) {
             let len = self.len();

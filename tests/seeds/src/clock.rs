@@ -47,6 +47,11 @@ impl Time {
         state.begun = None;
     }
 
+    /// It stops: the runtime is gone.
+    pub fn stop(&self) {
+        self.state().begun = None;
+    }
+
     /// Somebody sets the wall clock.
     pub fn jump(&self, by_ns: i64) {
         self.state().shift += by_ns;

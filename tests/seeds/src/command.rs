@@ -138,11 +138,18 @@ impl Commands {
                 }
             }
             Err(error) => {
-                life.excused("a truncation", &error);
                 let did_nothing = matches!(
                     error,
-                    Error::InvalidInput { .. } | Error::Trimmed { .. } | Error::Archived { .. }
+                    Error::InvalidInput { .. }
+                        | Error::Trimmed { .. }
+                        | Error::Archived { .. }
+                        | Error::WouldBlock { .. }
                 );
+                if let Error::WouldBlock { kind } = error {
+                    life.world.points.pass(format!("refused truncation: {kind}"));
+                } else {
+                    life.excused("a truncation", &error);
+                }
                 let mut model = life.world.model(at);
                 match did_nothing {
                     true => model.not_cut(cut),
@@ -206,9 +213,13 @@ impl Commands {
 
     /// A second one on the same directory is told at once that it is in use.
     async fn another_owner(&mut self) {
-        let injected = injected(&self.life, &mut self.rng, &self.settings, None);
+        let life = Arc::clone(&self.life);
+        let store = life.world.plan.cold.then_some(&life.world.bucket);
+        let injected = injected(&self.life, &mut self.rng, &self.settings, store);
         let opened = Supervisor::open_with(self.settings.clone(), injected);
         match self.life.ends("a second owner", opened).await {
+            // The first one has closed it meanwhile.
+            Ok(_) if life.closing.load(Ordering::Relaxed) => {}
             Ok(_) => panic!("two own one directory"),
             Err(Error::Storage(error)) if matches!(*error, StorageError::Locked { .. }) => {
                 self.life.world.points.pass("app: locked");
@@ -219,7 +230,9 @@ impl Commands {
 
     /// Somebody reads beside the owner, and sees nothing that is not so.
     async fn look_beside(&mut self) {
-        let injected = injected(&self.life, &mut self.rng, &self.settings, None);
+        let life = Arc::clone(&self.life);
+        let store = life.world.plan.cold.then_some(&life.world.bucket);
+        let injected = injected(&self.life, &mut self.rng, &self.settings, store);
         let attached = ReadOnly::attach_injected(self.settings.clone(), injected);
         let view = match self.life.ends("attaching", attached).await {
             Ok(view) => view,

@@ -119,11 +119,13 @@ type Opened = Result<(Supervisor, Vec<Stream>), Error>;
 pub async fn open(life: &Arc<Life>, rng: &mut Rng, settings: &Settings) -> Opened {
     let bucket = life.world.plan.cold.then(|| life.world.bucket.clone());
     for attempt in 0..60 {
-        if attempt == 8 {
+        let mut settings = settings.clone();
+        if attempt >= 8 {
             life.calm();
+            settings.cold_wait = Duration::from_secs(60);
         }
-        let injected = injected(life, rng, settings, bucket.as_ref());
-        let opened = Supervisor::open_with(settings.clone(), injected);
+        let injected = injected(life, rng, &settings, bucket.as_ref());
+        let opened = Supervisor::open_with(settings, injected);
         match life.ends("opening the log", opened).await {
             Ok(supervisor) => {
                 note(life, &supervisor);

@@ -182,7 +182,10 @@ impl Plan {
         settings.compression_workers = rng.usize(1..=2);
         settings.upload_workers = rng.usize(1..=3);
         settings.archive_after = millis(rng, &[1, 50, 2_000]);
-        settings.cold_wait = millis(rng, &[10, 500, 5_000]);
+        settings.cold_wait = match self.is_calm() {
+            true => Duration::from_secs(5),
+            false => millis(rng, &[10, 500, 5_000]),
+        };
         settings.sweep_every = Duration::from_secs(rng.choice([0, 1, 3]).unwrap_or(0));
         settings.reader_lease = millis(rng, &[1, 1_000, 60_000]);
         settings.restart_limit = rng.choice([1, 3, 8, 8]).unwrap_or(8);

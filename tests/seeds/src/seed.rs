@@ -51,6 +51,7 @@ pub fn run(seed: u64, keeps: bool) -> Outcome {
         });
     }));
     panics::take(None);
+    world.time.stop();
     let mut failures = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
     if lived.is_err() && failures.is_empty() {
         failures.push("it ended in the midst of it".to_owned());

@@ -21,7 +21,10 @@ pub async fn make(life: Arc<Life>, points: usize) {
     let mut rng = life.world.rng(&format!("{}/trouble", life.name));
     let troubles = life.world.plan.troubles.clone();
     let troubles: Vec<_> = troubles.into_iter().filter(|t| *t != Trouble::Rival).collect();
-    while !troubles.is_empty() && !life.quiet.load(Ordering::Relaxed) {
+    for _ in 0..rng.u32(0..16) {
+        if troubles.is_empty() {
+            return;
+        }
         sleep(Duration::from_micros(rng.u64(0..150_000))).await;
         if life.quiet.load(Ordering::Relaxed) {
             return;

@@ -233,6 +233,11 @@ impl Life {
             return outcome;
         }
         self.say(format_args!("{what} does not end: out of its way"));
+        if let Some((_, streams)) = &*self.at_work.lock().unwrap_or_else(PoisonError::into_inner) {
+            for stream in streams {
+                self.say(format_args!("{}: {:?}", stream.name(), stream.watermarks()));
+            }
+        }
         self.world.points.pass("app: a wait needed help");
         self.relieve();
         let outcome = timeout(FOR_EVER, future).await;
