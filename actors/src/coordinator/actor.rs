@@ -153,6 +153,10 @@ impl CoordinatorActor {
                 }
                 self.nudge_all();
             }
+            Effect::Cleared(stream, cut, effect) => {
+                self.cleared(stream, cut);
+                self.take_effect(*effect);
+            }
             Effect::Moved(id, moved) => self.moved(id, moved),
             Effect::Published(outcome) => self.published(outcome),
             Effect::Swept(step) => self.swept(step),

@@ -33,6 +33,9 @@ pub struct Known {
     pub trimmed: bool,
     /// What is being done about it.
     pub moving: Option<Moving>,
+    /// Removals under way of a compressed file of what it was. A new one has the same name, and must not
+    /// be made before.
+    pub clearing: u32,
     /// How often that failed in a row.
     pub failures: u32,
     /// Not before then it is tried again.
@@ -71,6 +74,7 @@ impl Known {
             used: Arc::default(),
             trimmed: false,
             moving: None,
+            clearing: 0,
             failures: 0,
             not_before: None,
             upload: Uploading::default(),
@@ -179,7 +183,8 @@ impl Known {
 
     /// Whether it may be moved at this time.
     pub fn is_free(&self, now: Instant) -> bool {
-        self.moving.is_none() && self.not_before.is_none_or(|at| at <= now)
+        let is_still = self.moving.is_none() && self.clearing == 0;
+        is_still && self.not_before.is_none_or(|at| at <= now)
     }
 }
 

@@ -47,6 +47,8 @@ pub enum Effect {
     Sealed(Id, Box<Known>),
     /// Segments are gone.
     Gone(StreamId, Vec<SegmentNo>),
+    /// Compressed files are gone of segments that were cut since; and what else that came to.
+    Cleared(StreamId, Vec<SegmentNo>, Box<Effect>),
     /// A move between tiers has ended.
     Moved(Id, Moved),
     /// A publication has ended.
@@ -357,15 +359,16 @@ pub async fn clean_up(
 ) -> Effect {
     if !cut.is_empty() {
         tasks.log.readers.moved(stream, &cut);
-        let log = Arc::clone(&tasks.log);
+        let (log, numbers) = (Arc::clone(&tasks.log), cut.clone());
         let job = tasks.log.write_job(&tasks.running, move || {
-            for no in cut {
+            for no in numbers {
                 remove_file(&*log.disk, &log.layout.warm(stream, no));
             }
         });
         let _ = job.await;
     }
-    remove(&tasks, stream, gone).await
+    let removed = remove(&tasks, stream, gone).await;
+    Effect::Cleared(stream, cut, Box::new(removed))
 }
 
 async fn remove(tasks: &Tasks, stream: StreamId, segments: Vec<SegmentNo>) -> Effect {

@@ -275,10 +275,20 @@ impl CoordinatorActor {
                 continue;
             }
             if self.end_anew(id, Known::hot(salt, status)) {
+                self.table.change(&id, |known| known.clearing += 1);
                 cut.push(no);
             }
         }
         cut
+    }
+
+    /// What was left of it as it was before is removed.
+    pub(super) fn cleared(&mut self, stream: StreamId, cut: Vec<SegmentNo>) {
+        for no in cut {
+            self.table.change(&(stream, no), |known| {
+                known.clearing = known.clearing.saturating_sub(1);
+            });
+        }
     }
 
     /// A segment ends here now, without a footer; true if there was, or may be, a compressed file of
@@ -289,6 +299,7 @@ impl CoordinatorActor {
             // What is under way is about what it was, and comes to nothing. Another move must not
             // begin before that has ended: it would work on the same files.
             known.moving = before.moving;
+            known.clearing = before.clearing;
             known.upload = before.upload;
             is_cut = before.residency.warm.is_some() || before.moving.is_some();
         }

@@ -2,6 +2,7 @@
 
 mod copies;
 mod crashes;
+mod cuts;
 mod mixed;
 mod moves;
 mod tool;

@@ -144,7 +144,9 @@ impl Commands {
                         | Error::Trimmed { .. }
                         | Error::Archived { .. }
                         | Error::WouldBlock { .. }
+                        | Error::Unavailable { .. }
                 );
+                // It waits for nothing that has no end of its own.
                 if let Error::WouldBlock { kind } = error {
                     life.world.points.pass(format!("refused truncation: {kind}"));
                 } else {

@@ -62,6 +62,7 @@ pub fn injected(
             settings.compression_workers,
             plan.latencies,
             life.world.listener.clone(),
+            Arc::clone(&life.quiet),
         ),
         faults: life.faults.clone(),
         store: store.map(|bucket| Arc::new(bucket.clone()) as _),
@@ -218,6 +219,9 @@ async fn work(life: &Arc<Life>, rng: &mut Rng) -> (End, Option<Heir>) {
     }
     let mut beside = Beside::default();
     beside.begin(life, &settings, &streams);
+    let context = supervisor.context();
+    let looks = read::look_at_health(Arc::clone(life), move || context.health());
+    beside.0.push(tokio::spawn(looks));
     let mut workers = Vec::new();
     for n in 0..world.plan.appenders {
         let who = format!("appender {n}");

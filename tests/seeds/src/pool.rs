@@ -13,6 +13,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     task::{Context, Poll, Wake, Waker},
@@ -57,6 +58,8 @@ pub struct Pool {
     /// Who waits for Tier 2 may be waited for, on his thread, by who reads the same block.
     far: Arc<RwLock<()>>,
     listener: Listener,
+    /// No job takes so long any more that nobody waits for it.
+    quiet: Arc<AtomicBool>,
 }
 
 impl Pool {
@@ -67,6 +70,7 @@ impl Pool {
         compressing: usize,
         latencies: Latencies,
         listener: Listener,
+        quiet: Arc<AtomicBool>,
     ) -> Arc<Self> {
         Arc::new(Self {
             rng: Mutex::new(Rng::with_seed(seed)),
@@ -78,6 +82,7 @@ impl Pool {
             fetch: Arc::new(Semaphore::new(1)),
             far: Arc::default(),
             listener,
+            quiet,
         })
     }
 
@@ -96,7 +101,10 @@ impl Pool {
             Duration::from_micros(rng.u64(0..=most))
         };
         let latency = match rng.u32(0..10_000) {
-            n if n < stuck_per_myriad && work != Work::Compress => {
+            n if n < stuck_per_myriad
+                && work != Work::Compress
+                && !self.quiet.load(Ordering::Relaxed) =>
+            {
                 self.listener.points.pass("trouble: a job is stuck");
                 self.listener.trace.say("pool", format_args!("a job is stuck: {work:?}"));
                 stuck

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tierlog::{
-    Error, ErrorKind, From, Level, Offset, Reader, Record, Stream, TryRead, testing::Clock,
+    Error, ErrorKind, From, Health, Level, Offset, Reader, Record, Stream, TryRead, testing::Clock,
 };
 use tokio::time::{sleep, timeout};
 
@@ -168,5 +168,21 @@ pub async fn watch(life: Arc<Life>, stream: Stream) {
             assert!(now.durable >= last.durable, "{now:?} behind {last:?}");
         }
         last = now;
+    }
+}
+
+/// Looks at the log's health now and then: it answers whatever the actors do.
+pub async fn look_at_health(life: Arc<Life>, health: impl Fn() -> Health) {
+    let mut rng = life.world.rng(&format!("{}/health", life.name));
+    loop {
+        sleep(Duration::from_micros(rng.u64(1_000..120_000))).await;
+        let health = health();
+        let points = &life.world.points;
+        points.pass(format!("health: {:?}", health.state));
+        if let Some(cold) = &health.cold {
+            points.pass(format!("breaker: {:?}", cold.breaker.phase));
+        }
+        // Windows are of 640 KiB at most, and something larger passes when nothing else is held.
+        assert!(health.held_bytes < 1 << 20, "budgets are met: {health:?}");
     }
 }

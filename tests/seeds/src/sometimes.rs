@@ -1,4 +1,7 @@
 //! What a run of many seeds has to come by: a run that never does tests less than it seems to.
+//!
+//! `count:` is a counter of the log's own, `event:` one of its lines, `point:` a place in an actor; the
+//! rest is noted by those who work in a seed.
 
 use std::collections::BTreeMap;
 

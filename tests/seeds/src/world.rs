@@ -150,7 +150,7 @@ pub struct Life {
     /// What actors do wrong.
     pub faults: Faults,
     /// Nobody is to do anything wrong any more.
-    pub quiet: AtomicBool,
+    pub quiet: Arc<AtomicBool>,
     /// It is closing, or was overtaken: errors that say so are none.
     pub closing: AtomicBool,
     /// Somebody tries to claim its Tier 2.
@@ -173,7 +173,7 @@ impl Life {
             disk,
             plan: FaultPlan::new(),
             faults: Faults::default(),
-            quiet: AtomicBool::new(false),
+            quiet: Arc::default(),
             closing: AtomicBool::new(false),
             rivalled: AtomicBool::new(false),
             overtaken: AtomicBool::new(false),
@@ -214,6 +214,8 @@ impl Life {
                 // One after the other, until all is trimmed that is there: each makes some room.
                 for _ in 0..30 {
                     let _ = timeout(Duration::from_secs(30), stream.flush()).await;
+                    // An open segment counts with its full size.
+                    let _ = timeout(Duration::from_secs(30), stream.seal()).await;
                     let durable = stream.watermarks().durable;
                     world.model(at).may_trim(durable.get());
                     let trimmed = timeout(Duration::from_secs(30), stream.trim(durable)).await;
@@ -257,7 +259,10 @@ impl Life {
                 StorageError::Corrupt(_) | StorageError::CorruptFile { .. } => lies,
                 _ => !plan.is_calm(),
             },
-            Error::Closed => self.closing.load(Ordering::Relaxed),
+            Error::Closed | Error::Indeterminate { .. } if self.closing.load(Ordering::Relaxed) => true,
+            // Segments on their way between tiers are not cut.
+            Error::Unavailable { .. } if what == "a truncation" => true,
+            Error::Closed => false,
             Error::Fenced { .. } => self.rivalled.load(Ordering::Relaxed),
             Error::Trimmed { .. } | Error::Truncated { .. } | Error::Archived { .. } => {
                 // Who waits for long is helped by trims.

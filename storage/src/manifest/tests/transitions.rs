@@ -248,6 +248,29 @@ fn an_object_is_known_until_it_is_deleted() {
     assert_eq!(numbers(&state), [1]);
 }
 
+/// A segment was cut while it was uploaded, and its rest sealed and compressed before the upload came
+/// back. The object, of all that it had been, then stood for the rest: published, so that the compressed
+/// file went, and no reader took the object for what it was said to be.
+#[test]
+fn a_segment_that_is_being_uploaded_is_not_cut() {
+    let mut state = filled(2);
+    let (stream, segment) = (S, SegmentNo(1));
+    let cut = truncated(15, 2);
+    let mut idle = state.clone();
+    idle.apply(&cut).unwrap();
+    idle.apply(&closed(1, 10, 15)).unwrap();
+    state
+        .apply(&Entry::UploadStarted {
+            stream,
+            segment,
+            key: "k".into(),
+            upload_id: "1".into(),
+        })
+        .unwrap();
+    state.apply(&cut).unwrap();
+    refused(&mut state, &closed(1, 10, 15));
+}
+
 #[test]
 fn how_much_a_stream_keeps_outlives_snapshots_and_cuts() {
     let mut state = filled(2);
