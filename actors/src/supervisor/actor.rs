@@ -188,6 +188,8 @@ impl SupervisorActor {
         for entry in self.open.values() {
             entry.stream.shut(error.clone());
             entry.stream.end_archive(error.clone());
+            // Under `manual` it has to see to it by itself now that what it holds becomes durable.
+            entry.writer.nudge();
         }
         self.overtaken = Some(error);
         self.shared.set_state(self.at_work());

@@ -99,7 +99,9 @@ impl Appending {
         for id in ids.clone() {
             model.offered(id, batch);
         }
-        let records = ids.clone().map(|id| NewRecord::new(payload(id, batch, len)));
+        let records = ids
+            .clone()
+            .map(|id| NewRecord::new(payload(id, batch, len)));
         let records = records.collect();
         (ids, records)
     }
@@ -118,7 +120,10 @@ impl Appending {
             ids.clone().for_each(|id| model.accepted(id, life));
         }
         let level = self.level();
-        self.life.say(format_args!("{ids:?} accepted by {}", self.streams[stream].name()));
+        self.life.say(format_args!(
+            "{ids:?} accepted by {}",
+            self.streams[stream].name()
+        ));
         let ticket = ticket.at(level);
         if self.rng.u32(0..12) == 0 {
             // Nobody wants to know.
@@ -225,8 +230,12 @@ impl Appending {
         let (ids, mut records) = self.offer(stream, 1, len);
         let record = records.pop().expect("one record");
         let handle = self.streams[stream].clone();
-        self.life.say(format_args!("{ids:?} of {len} bytes to {}, {level:?}", handle.name()));
-        self.wait(stream, ids, level, handle.append_at(record, level)).await;
+        self.life.say(format_args!(
+            "{ids:?} of {len} bytes to {}, {level:?}",
+            handle.name()
+        ));
+        self.wait(stream, ids, level, handle.append_at(record, level))
+            .await;
     }
 
     async fn append_batch(&mut self, stream: usize) {
@@ -234,8 +243,10 @@ impl Appending {
         let _gate = life.ends("a gate", life.gates[stream].read()).await;
         let (ids, records) = self.batch(stream);
         let handle = self.streams[stream].clone();
-        self.life.say(format_args!("{ids:?} as a batch to {}", handle.name()));
-        self.wait(stream, ids, Level::Durable, handle.append_batch(records)).await;
+        self.life
+            .say(format_args!("{ids:?} as a batch to {}", handle.name()));
+        self.wait(stream, ids, Level::Durable, handle.append_batch(records))
+            .await;
     }
 
     async fn append_if(&mut self, stream: usize) {
@@ -246,7 +257,10 @@ impl Appending {
         let handle = self.streams[stream].clone();
         let off = self.rng.u64(0..4) / 3;
         let expected = handle.watermarks().next.plus(off);
-        self.life.say(format_args!("{ids:?} to {} if at {expected}", handle.name()));
+        self.life.say(format_args!(
+            "{ids:?} to {} if at {expected}",
+            handle.name()
+        ));
         let call = async {
             let outcome = handle.append_if(expected, record).await;
             if let Ok(ack) = &outcome {
@@ -262,12 +276,16 @@ impl Appending {
         let life = Arc::clone(&self.life);
         let _gate = life.ends("a gate", life.gates[stream].read()).await;
         let mut appender = self.streams[stream].appender();
-        self.life.say(format_args!("a buffer for {}", self.streams[stream].name()));
+        self.life
+            .say(format_args!("a buffer for {}", self.streams[stream].name()));
         let mut buffered: Vec<u64> = Vec::new();
         for _ in 0..self.rng.u32(1..30) {
             let len = self.len();
             let (ids, records) = self.offer(stream, 1, len);
-            let pushed = self.life.ends("a push", appender.push(&records[0].payload)).await;
+            let pushed = self
+                .life
+                .ends("a push", appender.push(&records[0].payload))
+                .await;
             match pushed {
                 Ok(sent) => {
                     if let Some(ticket) = sent {
@@ -355,11 +373,15 @@ impl Appending {
         match outcome {
             Ok(ack) => {
                 assert_eq!(u64::from(ack.count), count, "all of them");
-                self.life.say(format_args!("{ids:?} {level:?} at {}", ack.offset));
+                self.life
+                    .say(format_args!("{ids:?} {level:?} at {}", ack.offset));
                 self.life.world.points.pass(format!("ack: {level:?}"));
                 let first = ack.offset.get();
                 if level == Level::Archived {
-                    assert!(!overtaken, "{ids:?} is archived by an owner that was overtaken");
+                    assert!(
+                        !overtaken,
+                        "{ids:?} is archived by an owner that was overtaken"
+                    );
                     self.life.world.model(stream).archived(first + count);
                 }
                 self.told(stream, ids, |at| match level {

@@ -153,7 +153,11 @@ impl Bucket {
     /// How many objects there are below a prefix.
     pub fn count(&self, prefix: &str) -> usize {
         let state = self.state();
-        state.objects.keys().filter(|key| key.starts_with(prefix)).count()
+        state
+            .objects
+            .keys()
+            .filter(|key| key.starts_with(prefix))
+            .count()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -161,7 +165,9 @@ impl Bucket {
     }
 
     fn told(&self, op: &str, key: &str, how: &dyn fmt::Debug) {
-        self.0.trace.say("store", format_args!("{op} {key}: {how:?}"));
+        self.0
+            .trace
+            .say("store", format_args!("{op} {key}: {how:?}"));
     }
 
     /// A call arrives; what goes wrong with it, if anything does.

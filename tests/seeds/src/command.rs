@@ -60,7 +60,8 @@ impl Commands {
         let before = stream.watermarks();
         match self.life.ends("a flush", stream.flush()).await {
             Ok(end) => {
-                self.life.say(format_args!("{} flushed up to {end}", stream.name()));
+                self.life
+                    .say(format_args!("{} flushed up to {end}", stream.name()));
                 let now = stream.watermarks();
                 let same = now.incarnation == before.incarnation;
                 assert!(!same || now.durable >= end, "{now:?}, flushed up to {end}");
@@ -77,7 +78,9 @@ impl Commands {
             return self.life.world.points.pass("app: a seal was dropped");
         }
         match self.life.ends("a seal", stream.seal()).await {
-            Ok(end) => self.life.say(format_args!("{} sealed at {end}", stream.name())),
+            Ok(end) => self
+                .life
+                .say(format_args!("{} sealed at {end}", stream.name())),
             Err(error) => self.life.excused("a seal", &error),
         }
     }
@@ -88,7 +91,8 @@ impl Commands {
         let len = marks.durable.since(marks.start);
         let before = marks.start.plus(self.rng.u64(0..=len));
         self.life.world.model(at).may_trim(before.get());
-        self.life.say(format_args!("{}: trim before {before}", stream.name()));
+        self.life
+            .say(format_args!("{}: trim before {before}", stream.name()));
         let call = async {
             match self.rng.bool() {
                 true => stream.trim(before).await,
@@ -144,14 +148,17 @@ impl Commands {
                         | Error::Trimmed { .. }
                         | Error::Archived { .. }
                         | Error::WouldBlock { .. }
-                        | Error::Unavailable { .. }
                 );
                 // It waits for nothing that has no end of its own.
                 if let Error::WouldBlock { kind } = error {
-                    life.world.points.pass(format!("refused truncation: {kind}"));
+                    life.world
+                        .points
+                        .pass(format!("refused truncation: {kind}"));
                 } else {
                     life.excused("a truncation", &error);
                 }
+                // Not one whose writer has ended in the midst of it.
+                let did_nothing = did_nothing || error.to_string().contains("on its way");
                 let mut model = life.world.model(at);
                 match did_nothing {
                     true => model.not_cut(cut),
@@ -173,7 +180,8 @@ impl Commands {
             Ok(report) => {
                 self.life.world.points.pass("app: a sweep");
                 let removed = report.removed;
-                self.life.say(format_args!("swept, {removed} removed, dry: {dry}"));
+                self.life
+                    .say(format_args!("swept, {removed} removed, dry: {dry}"));
             }
             Err(error) => self.life.excused("a sweep", &error),
         }
@@ -186,7 +194,11 @@ impl Commands {
             bytes: Keep::AtMost(Size::kib(self.rng.u32(64..400))),
         };
         let stream = &self.streams[at];
-        match self.life.ends("a retention", stream.set_retention(retention)).await {
+        match self
+            .life
+            .ends("a retention", stream.set_retention(retention))
+            .await
+        {
             Ok(()) => self.life.world.points.pass("app: a retention"),
             Err(error) => self.life.excused("a retention", &error),
         }
@@ -240,7 +252,10 @@ impl Commands {
             Ok(view) => view,
             Err(error) => return self.life.excused("attaching", &error),
         };
-        self.life.world.points.pass("app: attached beside the owner");
+        self.life
+            .world
+            .points
+            .pass("app: attached beside the owner");
         for (at, name) in NAMES.into_iter().enumerate().take(self.streams.len()) {
             let Ok(stream) = view.stream(name) else {
                 continue;

@@ -3,6 +3,7 @@
 
 mod append;
 mod bucket;
+mod calls;
 mod clock;
 mod command;
 mod lives;

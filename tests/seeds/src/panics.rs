@@ -26,7 +26,9 @@ pub fn listen() {
         }
         let place = info.location().map(ToString::to_string);
         let line = format!("{what} ({})", place.unwrap_or_default());
-        mine.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        mine.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(line);
     }));
 }
 

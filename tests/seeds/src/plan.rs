@@ -63,7 +63,10 @@ impl Trouble {
     /// It concerns the disk.
     pub fn is_of_disk(self) -> bool {
         use Trouble::{Full, Manifest, Names, Reads, Stuck, Syncs, Writes};
-        matches!(self, Writes | Syncs | Reads | Names | Manifest | Full | Stuck)
+        matches!(
+            self,
+            Writes | Syncs | Reads | Names | Manifest | Full | Stuck
+        )
     }
 }
 
@@ -134,7 +137,9 @@ impl Plan {
 
     /// Nothing goes wrong, so that nothing is excused.
     pub fn is_calm(&self) -> bool {
-        self.troubles.iter().all(|trouble| *trouble == Trouble::Clock)
+        self.troubles
+            .iter()
+            .all(|trouble| *trouble == Trouble::Clock)
     }
 
     /// Whether this goes wrong.
@@ -163,10 +168,10 @@ impl Plan {
             _ => FlushPolicy::Manual,
         };
         settings.segment_age = (rng.u32(0..4) == 0).then(|| millis(rng, &[5, 50, 500]));
-        settings.hot_budget = (rng.u32(0..3) > 0).then(|| {
-            Size::new(segment.bytes() * rng.u64(2..=6))
-        });
-        settings.warm_budget = (rng.u32(0..3) > 0).then(|| kib(rng.choice([80, 160, 400]).unwrap_or(80)));
+        settings.hot_budget =
+            (rng.u32(0..3) > 0).then(|| Size::new(segment.bytes() * rng.u64(2..=6)));
+        settings.warm_budget =
+            (rng.u32(0..3) > 0).then(|| kib(rng.choice([80, 160, 400]).unwrap_or(80)));
         settings.lane_records = rng.choice([1, 2, 8, 64]).unwrap_or(1);
         settings.flusher_queue = few(rng);
         settings.coordinator_queue = few(rng);

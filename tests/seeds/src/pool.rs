@@ -106,7 +106,9 @@ impl Pool {
                 && !self.quiet.load(Ordering::Relaxed) =>
             {
                 self.listener.points.pass("trouble: a job is stuck");
-                self.listener.trace.say("pool", format_args!("a job is stuck: {work:?}"));
+                self.listener
+                    .trace
+                    .say("pool", format_args!("a job is stuck: {work:?}"));
                 stuck
             }
             n if n % 1_000 < slow_per_mille => micros(&mut rng, slow),

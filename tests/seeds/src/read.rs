@@ -23,11 +23,18 @@ pub async fn read(life: Arc<Life>, who: String, streams: Vec<Stream>) {
             2 => From::Timestamp(life.world.time.now_ns() - rng.u64(0..5_000_000_000)),
             _ => From::Earliest,
         };
-        let level = if rng.u32(0..3) == 0 { Level::Written } else { Level::Durable };
+        let level = if rng.u32(0..3) == 0 {
+            Level::Written
+        } else {
+            Level::Durable
+        };
         let (follows, many) = (rng.bool(), rng.u32(1..60));
         let builder = stream.reader(from).level(level);
         let builder = if follows { builder.follow() } else { builder };
-        let opened = life.ends("opening a reader", std::future::IntoFuture::into_future(builder));
+        let opened = life.ends(
+            "opening a reader",
+            std::future::IntoFuture::into_future(builder),
+        );
         let reader = match opened.await {
             Ok(reader) => reader,
             Err(error) => {
@@ -37,7 +44,11 @@ pub async fn read(life: Arc<Life>, who: String, streams: Vec<Stream>) {
             }
         };
         if let From::Offset(asked) = from {
-            assert!(reader.position() >= asked, "{:?} for {asked}", reader.position());
+            assert!(
+                reader.position() >= asked,
+                "{:?} for {asked}",
+                reader.position()
+            );
         }
         let mut reading = Reading {
             life: &life,
@@ -122,10 +133,18 @@ impl Reading<'_> {
         for (record, offset) in records.iter().zip(position.get()..) {
             if offset == position.get() {
                 // A reader by time begins where the first such record is.
-                assert!(record.offset >= position, "{} behind {position}", record.offset);
+                assert!(
+                    record.offset >= position,
+                    "{} behind {position}",
+                    record.offset
+                );
             }
             let first = records[0].offset.get();
-            assert_eq!(record.offset.get() - first, offset - position.get(), "dense");
+            assert_eq!(
+                record.offset.get() - first,
+                offset - position.get(),
+                "dense"
+            );
             model.seen(record, self.durable);
         }
     }
@@ -163,7 +182,10 @@ pub async fn watch(life: Arc<Life>, stream: Stream) {
             now.start <= now.durable && now.durable <= now.written && now.archived <= now.durable,
             "{now:?}"
         );
-        assert!(now.start >= last.start && now.incarnation >= last.incarnation, "{now:?}, {last:?}");
+        assert!(
+            now.start >= last.start && now.incarnation >= last.incarnation,
+            "{now:?}, {last:?}"
+        );
         if now.incarnation == last.incarnation {
             assert!(now.durable >= last.durable, "{now:?} behind {last:?}");
         }

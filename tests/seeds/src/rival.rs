@@ -52,7 +52,10 @@ pub async fn take_over(life: Arc<Life>, settings: Settings) -> Option<Heir> {
     life.say(format_args!("the copy is the log from now on"));
     for (at, stream) in streams.iter().enumerate() {
         let (archived, has) = (life.world.model(at).archived_end(), stream.watermarks());
-        assert!(has.durable.get() >= archived, "{archived} are archived, {has:?}");
+        assert!(
+            has.durable.get() >= archived,
+            "{archived} are archived, {has:?}"
+        );
     }
     check(&rival, &streams, true).await;
     let most = settings.max_record.bytes();
@@ -62,7 +65,12 @@ pub async fn take_over(life: Arc<Life>, settings: Settings) -> Option<Heir> {
     rival.calm();
     archive_all(&rival, &streams).await;
     rival.closing.store(true, Ordering::Relaxed);
-    let closed = rival.ends("the rival's close", supervisor.shutdown(Duration::from_secs(20))).await;
+    let closed = rival
+        .ends(
+            "the rival's close",
+            supervisor.shutdown(Duration::from_secs(20)),
+        )
+        .await;
     if let Err(error) = closed {
         rival.excused("the rival's close", &error);
     }
@@ -108,7 +116,10 @@ pub async fn restore(life: &Arc<Life>, rng: &mut Rng, settings: &Settings) {
     other.calm();
     let injected = injected(&other, rng, settings, Some(&world.bucket));
     let restored = Supervisor::restore_with(settings.clone(), injected);
-    let restored = other.ends("a restore", restored).await.expect("it is restored");
+    let restored = other
+        .ends("a restore", restored)
+        .await
+        .expect("it is restored");
     other.say(format_args!("restored {} records", restored.records));
     world.points.pass("app: restored");
     let opened = open(&other, rng, settings).await;
@@ -116,7 +127,10 @@ pub async fn restore(life: &Arc<Life>, rng: &mut Rng, settings: &Settings) {
     for (at, stream) in streams.iter().enumerate() {
         holds_archived(&other, at, stream).await;
     }
-    let closed = other.ends("closing what was restored", supervisor.shutdown(Duration::from_secs(60)));
+    let closed = other.ends(
+        "closing what was restored",
+        supervisor.shutdown(Duration::from_secs(60)),
+    );
     let report = closed.await.expect("it closes");
     assert!(report.clean, "{report:?}");
 }
@@ -125,9 +139,15 @@ async fn holds_archived(life: &Arc<Life>, at: usize, stream: &Stream) {
     let mut model = life.world.model(at).clone();
     let end = stream.watermarks().durable.get();
     let name = NAMES[at];
-    assert!(end >= model.archived_end(), "{name} ends at {end}: {}", model.archived_end());
+    assert!(
+        end >= model.archived_end(),
+        "{name} ends at {end}: {}",
+        model.archived_end()
+    );
     model.ends_at(end);
-    let read = life.ends("reading what was restored", crate::read::read_all(stream)).await;
+    let read = life
+        .ends("reading what was restored", crate::read::read_all(stream))
+        .await;
     let (start, records) = read.expect("all of it can be read");
     model.may_trim(start);
     model.check(start, &records, true);

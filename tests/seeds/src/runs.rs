@@ -11,12 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{panics, seed, sometimes};
+use crate::{panics, seed, sometimes, trace::Keeps};
 
 /// How it is called.
 pub const USAGE: &str = "\
 tests/seeds/run [COUNT] [--from N] [--jobs N]   tries COUNT seeds (1000), from N (0) on
-tests/seeds/run --seed N                        repeats one seed and prints its trace
+tests/seeds/run --seed N [--calls]              repeats one seed and prints its trace, with
+                                                each call to the disk
 tests/seeds/run [COUNT] --points                tells all points that were come by, too";
 
 /// Each that many seeds, one is run twice.
@@ -32,7 +33,7 @@ const MOST_FAILURES: usize = 20;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Order {
     /// One seed, with its trace.
-    Repeat(u64),
+    Repeat { seed: u64, calls: bool },
     /// Several.
     Try {
         from: u64,
@@ -48,14 +49,17 @@ impl Order {
     /// What the arguments ask for.
     pub fn parse(arguments: &[String]) -> Result<Self, String> {
         let (mut from, mut count, mut jobs, mut points) = (0, 1_000, None, false);
+        let (mut seed, mut calls) = (None, false);
         let mut arguments = arguments.iter().map(String::as_str);
         while let Some(argument) = arguments.next() {
             let mut number = || -> Result<u64, String> {
                 let text = arguments.next().unwrap_or_default();
-                text.parse().map_err(|_| format!("{argument} takes a number, not {text:?}"))
+                text.parse()
+                    .map_err(|_| format!("{argument} takes a number, not {text:?}"))
             };
             match argument {
-                "--seed" => return number().map(Self::Repeat),
+                "--seed" => seed = Some(number()?),
+                "--calls" => calls = true,
                 "--from" => from = number()?,
                 "--jobs" => jobs = Some(usize::try_from(number()?).unwrap_or(1)),
                 "--points" => points = true,
@@ -65,6 +69,9 @@ impl Order {
                     count = argument.parse().map_err(what)?;
                 }
             }
+        }
+        if let Some(seed) = seed {
+            return Ok(Self::Repeat { seed, calls });
         }
         let processors = || thread::available_parallelism().map_or(1, usize::from);
         Ok(Self::Try {
@@ -83,7 +90,7 @@ impl Order {
                 println!("{USAGE}");
                 ExitCode::SUCCESS
             }
-            Self::Repeat(seed) => repeat(seed),
+            Self::Repeat { seed, calls } => repeat(seed, calls),
             Self::Try {
                 from,
                 count,
@@ -94,8 +101,9 @@ impl Order {
     }
 }
 
-fn repeat(seed: u64) -> ExitCode {
-    let outcome = seed::run(seed, true);
+fn repeat(seed: u64, calls: bool) -> ExitCode {
+    let keeps = if calls { Keeps::Calls } else { Keeps::Lines };
+    let outcome = seed::run(seed, keeps);
     for line in &outcome.lines {
         println!("{line}");
     }
@@ -167,10 +175,10 @@ impl Run {
                 return;
             }
             self.found().under_way.insert(seed, Instant::now());
-            let outcome = seed::run(seed, false);
+            let outcome = seed::run(seed, Keeps::Sum);
             let again = seed
                 .is_multiple_of(TWICE_EACH)
-                .then(|| seed::run(seed, false).sum);
+                .then(|| seed::run(seed, Keeps::Sum).sum);
             let mut found = self.found();
             found.under_way.remove(&seed);
             for failure in &outcome.failures {
@@ -200,7 +208,10 @@ impl Run {
         while !self.over.load(Ordering::Relaxed) {
             thread::sleep(Duration::from_millis(50));
             let found = self.found();
-            let stuck = found.under_way.iter().find(|(_, since)| since.elapsed() > STUCK_AFTER);
+            let stuck = found
+                .under_way
+                .iter()
+                .find(|(_, since)| since.elapsed() > STUCK_AFTER);
             if let Some((seed, _)) = stuck {
                 eprintln!("{}", failed(*seed, "it does not end"));
                 std::process::exit(1);
@@ -209,7 +220,11 @@ impl Run {
             if told.elapsed() > Duration::from_secs(30) {
                 told = Instant::now();
                 let done = self.done.load(Ordering::Relaxed);
-                eprintln!("{done} of {} seeds in {} s", self.count, begun.elapsed().as_secs());
+                eprintln!(
+                    "{done} of {} seeds in {} s",
+                    self.count,
+                    begun.elapsed().as_secs()
+                );
             }
         }
     }
@@ -228,7 +243,10 @@ impl Run {
         for point in &missing {
             eprintln!("FAILED: no seed came by: {point}");
         }
-        let (done, events) = (self.done.load(Ordering::Relaxed), self.events.load(Ordering::Relaxed));
+        let (done, events) = (
+            self.done.load(Ordering::Relaxed),
+            self.events.load(Ordering::Relaxed),
+        );
         println!(
             "{done} seeds from {}, {events} events, {} of them twice, {} points wanted, {} missing, {} \
              failures, {} s",

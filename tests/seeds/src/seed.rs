@@ -12,6 +12,7 @@ use crate::{
     lives::live,
     observer::Counts,
     panics::{self, Panics},
+    trace::Keeps,
     world::World,
 };
 
@@ -29,7 +30,7 @@ pub struct Outcome {
 }
 
 /// Runs a seed.
-pub fn run(seed: u64, keeps: bool) -> Outcome {
+pub fn run(seed: u64, keeps: Keeps) -> Outcome {
     let found = Panics::default();
     panics::take(Some(found.clone()));
     seed_identities(Some(seed));

@@ -7,11 +7,23 @@ use std::{
 
 use crate::clock::Time;
 
+/// What is kept of a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    /// The sum of it alone.
+    Sum,
+    /// Its lines.
+    Lines,
+    /// Its lines, with one for each call to the disk.
+    Calls,
+}
+
 /// The lines of one seed. A clone is the same.
 #[derive(Clone)]
 pub struct Trace(Arc<Inner>);
 
 struct Inner {
+    calls: bool,
     lines: Mutex<Lines>,
     time: Arc<Time>,
 }
@@ -24,16 +36,22 @@ struct Lines {
 
 impl Trace {
     /// One that keeps its lines, or their sum alone.
-    pub fn new(keeps: bool, time: Arc<Time>) -> Self {
+    pub fn new(keeps: Keeps, time: Arc<Time>) -> Self {
         let lines = Lines {
-            kept: keeps.then(Vec::new),
+            kept: (keeps != Keeps::Sum).then(Vec::new),
             sum: 0xcbf2_9ce4_8422_2325,
             count: 0,
         };
         Self(Arc::new(Inner {
+            calls: keeps == Keeps::Calls,
             lines: Mutex::new(lines),
             time,
         }))
+    }
+
+    /// Whether it has the calls to the disk as well.
+    pub fn tells_calls(&self) -> bool {
+        self.0.calls
     }
 
     /// One more event.

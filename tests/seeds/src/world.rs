@@ -30,7 +30,7 @@ use crate::{
     observer::Listener,
     plan::{Plan, Trouble},
     points::Points,
-    trace::Trace,
+    trace::{Keeps, Trace},
 };
 
 /// The streams there may be.
@@ -64,7 +64,7 @@ pub struct World {
 
 impl World {
     /// The world of a seed.
-    pub fn new(seed: u64, keeps: bool) -> Arc<Self> {
+    pub fn new(seed: u64, keeps: Keeps) -> Arc<Self> {
         let mut rng = Rng::with_seed(seed);
         let plan = Plan::of(&mut rng);
         let time = Arc::new(Time::default());
@@ -74,7 +74,12 @@ impl World {
             trace: trace.clone(),
             points: points.clone(),
         };
-        let bucket = Bucket::new(rng.u64(..), Arc::clone(&time), trace.clone(), points.clone());
+        let bucket = Bucket::new(
+            rng.u64(..),
+            Arc::clone(&time),
+            trace.clone(),
+            points.clone(),
+        );
         trace.say("seed", format_args!("{seed}: {plan:?}"));
         Arc::new(Self {
             seed,
@@ -114,7 +119,9 @@ impl World {
     pub fn rng(&self, who: &str) -> Rng {
         let mut mixed = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         for byte in who.bytes() {
-            mixed = (mixed ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(17);
+            mixed = (mixed ^ u64::from(byte))
+                .wrapping_mul(0x0100_0000_01b3)
+                .rotate_left(17);
         }
         Rng::with_seed(mixed)
     }
@@ -127,13 +134,17 @@ impl World {
 
     /// A stream as it must be.
     pub fn model(&self, stream: usize) -> MutexGuard<'_, Model> {
-        self.models[stream].lock().unwrap_or_else(PoisonError::into_inner)
+        self.models[stream]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("World").field("seed", &self.seed).finish_non_exhaustive()
+        f.debug_struct("World")
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
     }
 }
 
@@ -259,7 +270,10 @@ impl Life {
                 StorageError::Corrupt(_) | StorageError::CorruptFile { .. } => lies,
                 _ => !plan.is_calm(),
             },
-            Error::Closed | Error::Indeterminate { .. } if self.closing.load(Ordering::Relaxed) => true,
+            Error::Closed | Error::Indeterminate { .. } if self.closing.load(Ordering::Relaxed) => {
+                true
+            }
+            Error::Unavailable { .. } if self.closing.load(Ordering::Relaxed) => true,
             // Segments on their way between tiers are not cut.
             Error::Unavailable { .. } if what == "a truncation" => true,
             Error::Closed => false,
@@ -282,12 +296,16 @@ impl Life {
 /// The name of an error's variant.
 fn kind_of(error: &Error) -> String {
     let text = format!("{error:?}");
-    let end = text.find(|c: char| !c.is_alphanumeric()).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_alphanumeric())
+        .unwrap_or(text.len());
     text[..end].to_owned()
 }
 
 impl fmt::Debug for Life {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Life").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Life")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }

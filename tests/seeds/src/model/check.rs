@@ -53,7 +53,10 @@ impl Model {
             assert_eq!(record.offset.get(), offset, "dense");
             self.seen(record, true);
             let (id, _) = parse(&record.payload);
-            assert!(found.insert(id, offset).is_none(), "record {id} is there twice");
+            assert!(
+                found.insert(id, offset).is_none(),
+                "record {id} is there twice"
+            );
             if let Some((_, turn)) = self.records[&id].accepted {
                 assert!(last < turn, "record {id} at {offset} is out of its turn");
                 last = turn;
@@ -117,7 +120,10 @@ impl Model {
             for (member, at) in all.filter(|(_, at)| *at >= start) {
                 let there = found.get(&member) == Some(&at);
                 let cut = self.cuts.iter().any(|end| begin < *end && *end <= at);
-                assert!(there || cut, "of batch {first}..+{count}, record {member} is missing");
+                assert!(
+                    there || cut,
+                    "of batch {first}..+{count}, record {member} is missing"
+                );
             }
         }
     }
@@ -139,7 +145,10 @@ impl Model {
             if let Some((life, turn)) = self.records[id].accepted
                 && let Some((before, lost)) = missing.get(&life)
             {
-                assert!(turn < *before, "record {id} is there, and {lost} before it is not");
+                assert!(
+                    turn < *before,
+                    "record {id} is there, and {lost} before it is not"
+                );
             }
         }
     }
