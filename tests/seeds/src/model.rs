@@ -258,6 +258,12 @@ impl Model {
         self.cache_lost();
     }
 
+    /// It is another log, which need not have heard of the last trims.
+    pub fn begins_at_most(&mut self, start: u64) {
+        self.start = self.start.min(start);
+        self.may_trim(start);
+    }
+
     /// What was only written may be gone.
     pub fn cache_lost(&mut self) {
         for known in self.records.values_mut() {

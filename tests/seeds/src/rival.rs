@@ -63,7 +63,7 @@ pub async fn take_over(life: Arc<Life>, settings: Settings) -> Option<Heir> {
     let flushes = tokio::spawn(flushes);
     Appending::new(&rival, "heir", &streams, most).run().await;
     rival.calm();
-    archive_all(&rival, &streams).await;
+    archive_all(&rival, &streams, false).await;
     rival.closing.store(true, Ordering::Relaxed);
     let closed = rival
         .ends(
@@ -149,6 +149,6 @@ async fn holds_archived(life: &Arc<Life>, at: usize, stream: &Stream) {
         .ends("reading what was restored", crate::read::read_all(stream))
         .await;
     let (start, records) = read.expect("all of it can be read");
-    model.may_trim(start);
+    model.begins_at_most(start);
     model.check(start, &records, true);
 }

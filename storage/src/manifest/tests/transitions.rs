@@ -322,6 +322,34 @@ fn a_stream_is_archived_without_a_hole_and_only_as_far_as_its_objects_reach() {
     assert_eq!(again.streams[&S].archived, Offset(30));
 }
 
+/// A segment was trimmed while its upload was under way, so that it stayed known for its object's sake. It
+/// passed for a hole: nothing behind it could ever be archived, nor Tier 2 be claimed again.
+#[test]
+fn what_was_trimmed_during_its_upload_is_no_hole_in_the_archive() {
+    let mut state = filled(3);
+    let upload = |no: u64| Entry::UploadStarted {
+        stream: S,
+        segment: SegmentNo(no),
+        key: "k".into(),
+        upload_id: "1".into(),
+    };
+    let uploaded = |no: u64| Entry::Uploaded {
+        stream: S,
+        segment: SegmentNo(no),
+        key: "k".into(),
+        len: 1,
+        crc: 2,
+    };
+    state.apply(&uploaded(0)).unwrap();
+    state.apply(&archived(10)).unwrap();
+    state.apply(&upload(1)).unwrap();
+    state.apply(&uploaded(2)).unwrap();
+    refused(&mut state, &archived(30));
+    state.apply(&trimmed(20)).unwrap();
+    assert_eq!(numbers(&state), [0, 1, 2, 3], "their objects are to be deleted");
+    state.apply(&archived(30)).unwrap();
+}
+
 #[test]
 fn claims_are_kept_until_a_later_one_is_known_to_be_there() {
     let owner = |n: u8| OwnerId::from_bytes([n; 16]);
