@@ -3,6 +3,7 @@
 
 use std::{
     future::IntoFuture,
+    path::Path,
     sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
@@ -115,11 +116,22 @@ pub fn live(world: &Arc<World>, number: u32, disk: SimDisk, is_last: bool) -> He
             model.cache_lost();
         }
     }
+    if rng.u32(0..8) == 0 {
+        litter(&disk, number);
+    }
     let disk = match end {
         End::PowerCut(seed) => disk.power_cut(seed),
         End::Closed | End::Killed => disk.crash_process(),
     };
     (world, disk)
+}
+
+/// Somebody else's file, which stays where it is.
+fn litter(disk: &SimDisk, number: u32) {
+    let path = format!("/log/streams/notes {number}");
+    if let Ok(file) = disk.create_new(Path::new(&path)) {
+        let _ = file.write_at(b"nothing of yours", 0);
+    }
 }
 
 /// A log that is open, or why that can't be.
@@ -235,6 +247,11 @@ async fn work(life: &Arc<Life>, rng: &mut Rng) -> (End, Option<Heir>) {
     for trouble in &world.plan.troubles {
         if rng.u32(0..3) == 0 {
             trouble::arm(life, rng, *trouble);
+            if *trouble == Trouble::Full {
+                let left = rng.u64(0..64) * 1_024;
+                life.say(format_args!("the disk has room for {left} bytes"));
+                life.disk.set_capacity(Some(life.disk.used() + left));
+            }
         }
     }
     let (supervisor, streams) = match open(life, rng, &settings).await {

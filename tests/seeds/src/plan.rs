@@ -168,8 +168,10 @@ impl Plan {
             _ => FlushPolicy::Manual,
         };
         settings.segment_age = (rng.u32(0..4) == 0).then(|| millis(rng, &[5, 50, 500]));
+        // A stream keeps an open segment, and the next one, for itself however long it is idle.
+        let least = 2 * u64::try_from(self.streams).expect("a few");
         settings.hot_budget =
-            (rng.u32(0..3) > 0).then(|| Size::new(segment.bytes() * rng.u64(2..=6)));
+            (rng.u32(0..3) > 0).then(|| Size::new(segment.bytes() * (least + rng.u64(0..=3))));
         settings.warm_budget =
             (rng.u32(0..3) > 0).then(|| kib(rng.choice([80, 160, 400]).unwrap_or(80)));
         settings.lane_records = rng.choice([1, 2, 8, 64]).unwrap_or(1);

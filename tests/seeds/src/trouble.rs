@@ -73,8 +73,13 @@ pub fn arm(life: &Life, rng: &mut Rng, trouble: Trouble) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.ends_with(".tlm") || name.starts_with("CURRENT")
     };
+    // They are few, and each is a step of its own.
+    let most = match (trouble, kind) {
+        (Trouble::Manifest, CreateNew | Rename) => 2,
+        _ => 12,
+    };
     let (nth, times) = (
-        rng.u64(1..12),
+        rng.u64(1..most),
         if rng.u32(0..6) == 0 { rng.u64(2..6) } else { 1 },
     );
     let calls = Calls::of(kind).nth(nth).times(times);
