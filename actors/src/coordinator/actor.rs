@@ -1,10 +1,6 @@
 //! The loop: decide, begin a task, take its outcome. Nothing is awaited inside a handler.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use kameo::{

@@ -284,7 +284,13 @@ mod tests {
         assert!(archived.await.is_ok(), "it had been archived before");
         let failed = trimmed.await.expect_err("nobody archives it any more");
         assert!(
-            matches!(failed.error, Error::Trimmed { asked: Offset(1), start: Offset(2) }),
+            matches!(
+                failed.error,
+                Error::Trimmed {
+                    asked: Offset(1),
+                    start: Offset(2)
+                }
+            ),
             "{failed}"
         );
         assert!(futures::poll!(&mut kept).is_pending(), "it is still there");

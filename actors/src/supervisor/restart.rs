@@ -395,7 +395,9 @@ fn show(log: &LogContext, stream: &StreamShared, state: &StreamState, reason: &s
 /// A stream that nobody writes to any more is read on, while its segments move: without this its readers
 /// would look for files where they were when it was shut, and call it damage that they are gone.
 fn attach(generation: &Generation, stream: &Arc<StreamShared>, state: &StreamState) {
-    let attach = generation.coordinator.attach(Arc::clone(stream), state.clone());
+    let attach = generation
+        .coordinator
+        .attach(Arc::clone(stream), state.clone());
     // Beside: the supervisor must not wait for room in a mailbox.
     tokio::spawn(attach);
 }

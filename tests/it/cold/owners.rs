@@ -102,7 +102,9 @@ fn what_an_owner_had_accepted_becomes_durable_when_it_is_overtaken_under_manual_
         let (old, old_stream) = one_stream(&old_rig).await;
         let idle = within(old.log().stream("idle")).await.expect("a stream");
         let ticket = idle.try_append(long(0)).expect("room");
-        within(old_stream.append_at(long(0), Level::Written)).await.expect("an ack");
+        within(old_stream.append_at(long(0), Level::Written))
+            .await
+            .expect("an ack");
         within(old_stream.seal()).await.expect("sealed");
         archive(&old_stream, 1).await;
         let (new, new_stream) = one_stream(&restored(&bucket).await).await;
@@ -110,7 +112,9 @@ fn what_an_owner_had_accepted_becomes_durable_when_it_is_overtaken_under_manual_
         let failed = within(old_stream.append_at(long(2), Level::Archived)).await;
         assert!(failed.is_err(), "it was overtaken");
         until(&old, |health| health.state == LogState::Overtaken).await;
-        within(idle.flush()).await.expect_err("it takes nothing any more");
+        within(idle.flush())
+            .await
+            .expect_err("it takes nothing any more");
         assert_eq!(within(ticket).await.expect("durable").level, Level::Durable);
         close(old).await;
         close(new).await;

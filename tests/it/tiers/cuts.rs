@@ -27,15 +27,23 @@ fn a_segment_that_was_cut_is_compressed_only_when_the_file_of_what_it_was_is_gon
         let (log, stream) = one_stream(&rig).await;
         append(&stream, 0..20).await;
         within(stream.seal()).await.expect("sealed");
-        eventually("it is compressed", || !files(&disk, &stream, "tlz").is_empty()).await;
+        eventually("it is compressed", || {
+            !files(&disk, &stream, "tlz").is_empty()
+        })
+        .await;
         let held = rig.plan.hold(Calls::of(CallKind::Remove).ending(".tlz"));
         let taken = rig.faults.passed("compressor.take");
-        within(stream.truncate_after(Some(Offset(9)))).await.expect("it is cut");
+        within(stream.truncate_after(Some(Offset(9))))
+            .await
+            .expect("it is cut");
         eventually("the old file is about to go", || held.parked() == 1).await;
         settle().await;
         assert_eq!(rig.faults.passed("compressor.take"), taken, "not yet");
         held.release();
-        eventually("it is compressed anew", || rig.faults.passed("compressor.take") > taken).await;
+        eventually("it is compressed anew", || {
+            rig.faults.passed("compressor.take") > taken
+        })
+        .await;
         holds(&stream, 0..10).await;
         close(log).await;
         let (log, stream) = one_stream(&rig).await;
@@ -57,7 +65,9 @@ fn a_stream_that_is_shut_for_good_is_read_on_while_its_segments_move() {
         append(&shut, 0..60).await;
         let writes = Calls::of(CallKind::WriteAt).at(segment).forever();
         let armed = rig.plan.fail(writes, Fault::Io);
-        within(shut.append(long(60))).await.expect_err("nothing can be written");
+        within(shut.append(long(60)))
+            .await
+            .expect_err("nothing can be written");
         until(&log, |health| !health.failed_streams.is_empty()).await;
         armed.disarm();
         rig.faults.arm("flusher.take", Action::Kill, 1);

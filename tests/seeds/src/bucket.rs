@@ -150,16 +150,6 @@ impl Bucket {
         self.state().objects.insert(key.to_owned(), bytes.into());
     }
 
-    /// How many objects there are below a prefix.
-    pub fn count(&self, prefix: &str) -> usize {
-        let state = self.state();
-        state
-            .objects
-            .keys()
-            .filter(|key| key.starts_with(prefix))
-            .count()
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -118,6 +118,7 @@ pub fn live(world: &Arc<World>, number: u32, disk: SimDisk, is_last: bool) -> He
     }
     if rng.u32(0..8) == 0 {
         litter(&disk, number);
+        world.bucket.put("notes", "nothing of yours");
     }
     let disk = match end {
         End::PowerCut(seed) => disk.power_cut(seed),
@@ -248,7 +249,7 @@ async fn work(life: &Arc<Life>, rng: &mut Rng) -> (End, Option<Heir>) {
         if rng.u32(0..3) == 0 {
             trouble::arm(life, rng, *trouble);
             if *trouble == Trouble::Full {
-                let left = rng.u64(0..64) * 1_024;
+                let left = rng.u64(0..24) * 1_024;
                 life.say(format_args!("the disk has room for {left} bytes"));
                 life.disk.set_capacity(Some(life.disk.used() + left));
             }

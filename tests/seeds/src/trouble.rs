@@ -59,7 +59,7 @@ pub fn arm(life: &Life, rng: &mut Rng, trouble: Trouble) {
         Trouble::Syncs => &[SyncData, SyncDir],
         Trouble::Reads => &[ReadAt, Open],
         Trouble::Names => &[CreateNew, CreateDir, Rename, Remove, List, SyncDir, Link],
-        Trouble::Manifest => &[WriteAt, SyncData, Allocate, CreateNew, Rename],
+        Trouble::Manifest => &[WriteAt, SyncData, Allocate, CreateNew, CreateNew, Rename],
         _ => return,
     };
     let kind = kinds[rng.usize(0..kinds.len())];
@@ -110,12 +110,13 @@ fn name_of(fault: Fault) -> &'static str {
 
 /// An actor is killed, panics, or is held for a while.
 async fn disturb(life: &Life, rng: &mut Rng, points: usize) {
+    // Those that are replaced alone have few points, and come as often as the others.
     let lists = [POINTS, MOVE_POINTS, COLD_POINTS];
-    let known: Vec<&'static str> = lists[..points]
-        .iter()
-        .flat_map(|list| list.iter().copied())
-        .collect();
-    let point = known[rng.usize(0..known.len())];
+    let list = match rng.u32(0..6) {
+        0 | 1 => lists[rng.usize(0..points)],
+        _ => POINTS,
+    };
+    let point = list[rng.usize(0..list.len())];
     let action = match rng.u32(0..4) {
         0 => Action::Park,
         1 => Action::Panic,

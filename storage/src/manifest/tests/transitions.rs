@@ -346,7 +346,11 @@ fn what_was_trimmed_during_its_upload_is_no_hole_in_the_archive() {
     state.apply(&uploaded(2)).unwrap();
     refused(&mut state, &archived(30));
     state.apply(&trimmed(20)).unwrap();
-    assert_eq!(numbers(&state), [0, 1, 2, 3], "their objects are to be deleted");
+    assert_eq!(
+        numbers(&state),
+        [0, 1, 2, 3],
+        "their objects are to be deleted"
+    );
     state.apply(&archived(30)).unwrap();
 }
 
