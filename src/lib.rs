@@ -114,8 +114,10 @@ pub use verify::VerifyReport;
 pub mod testing {
     pub use tierlog_actors::{
         clock::{Clock, SystemClock},
-        exec::{Executor, Job, ThreadPool, Work},
-        fault::{Action, COLD_POINTS, Faults, MOVE_POINTS, PARTS_POINTS, POINTS, SWEEP_POINTS},
+        exec::{Executor, Job, ThreadPool, Work, turns},
+        fault::{
+            Action, COLD_POINTS, Faults, MOVE_POINTS, PARTS_POINTS, POINTS, SWEEP_POINTS, Sway,
+        },
         supervisor::Injected,
     };
     pub use tierlog_cold as cold;

@@ -267,6 +267,54 @@ pub fn run<T: Send + 'static>(
     Completion(receiver)
 }
 
+/// Waits on the thread of a job.
+pub(crate) fn wait<F: Future>(future: F) -> F::Output {
+    #[cfg(feature = "fault-injection")]
+    if let Some(waits) = turns::of_this_thread() {
+        return turns::wait(&*waits, future);
+    }
+    futures::executor::block_on(future)
+}
+
+/// Jobs that take turns with the runtime: where everything runs in the order that a seed gives, a
+/// job must not wait while nothing else runs.
+#[cfg(feature = "fault-injection")]
+pub mod turns {
+    use std::{
+        cell::RefCell,
+        future::{Future, poll_fn},
+        pin::{Pin, pin},
+        rc::Rc,
+    };
+
+    /// Lets others run until a future has come to its end.
+    pub trait Turns {
+        /// Polls it on this thread, whenever it may go on, until it is ready.
+        fn wait(&self, future: Pin<&mut dyn Future<Output = ()>>);
+    }
+
+    thread_local! {
+        static TURNS: RefCell<Option<Rc<dyn Turns>>> = const { RefCell::new(None) };
+    }
+
+    /// What jobs on this thread wait by, from now on.
+    pub fn take(turns: Rc<dyn Turns>) {
+        TURNS.set(Some(turns));
+    }
+
+    pub(super) fn of_this_thread() -> Option<Rc<dyn Turns>> {
+        TURNS.with_borrow(Clone::clone)
+    }
+
+    pub(super) fn wait<F: Future>(turns: &dyn Turns, future: F) -> F::Output {
+        let (mut future, mut output) = (pin!(future), None);
+        turns.wait(pin!(poll_fn(|cx| {
+            future.as_mut().poll(cx).map(|ready| output = Some(ready))
+        })));
+        output.expect("turns are over when the future is ready")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 //! `fault-injection` a point is nothing at all.
 
 #[cfg(feature = "fault-injection")]
-pub use armed::{Action, Faults};
+pub use armed::{Action, Faults, Sway};
 #[cfg(not(feature = "fault-injection"))]
 pub use unarmed::Faults;
 
@@ -77,9 +77,11 @@ mod unarmed {
 mod armed {
     use std::{
         collections::HashMap,
+        fmt,
         sync::{Arc, Mutex, PoisonError},
     };
 
+    use futures::future::BoxFuture;
     use tokio::sync::Notify;
 
     /// What happens at a point.
@@ -97,9 +99,13 @@ mod armed {
     #[derive(Debug, Clone, Default)]
     pub struct Faults(Arc<Inner>);
 
-    #[derive(Debug, Default)]
+    /// What whoever comes by a point does first: waits a little, or not.
+    pub type Sway = Arc<dyn Fn(&'static str) -> BoxFuture<'static, ()> + Send + Sync>;
+
+    #[derive(Default)]
     struct Inner {
         points: Mutex<HashMap<&'static str, Point>>,
+        sway: Mutex<Option<Sway>>,
         reached: Notify,
         released: Notify,
     }
@@ -110,6 +116,14 @@ mod armed {
         passed: u64,
         parked: u32,
         releases: u32,
+    }
+
+    impl fmt::Debug for Inner {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.debug_struct("Inner")
+                .field("points", &self.points)
+                .finish_non_exhaustive()
+        }
     }
 
     /// The panic payload of a kill, so that it can be told from a failed assertion.
@@ -155,8 +169,20 @@ mod armed {
             }
         }
 
+        /// What is done at every point from now on, before what is armed there acts.
+        pub fn sway(&self, sway: Sway) {
+            *self.0.sway.lock().unwrap_or_else(PoisonError::into_inner) = Some(sway);
+        }
+
         /// Acts if the point is armed.
         pub async fn at(&self, point: &'static str) {
+            let sways = {
+                let sway = self.0.sway.lock().unwrap_or_else(PoisonError::into_inner);
+                sway.as_ref().map(|sway| sway(point))
+            };
+            if let Some(sways) = sways {
+                sways.await;
+            }
             let action = self.with(point, |at| {
                 at.passed += 1;
                 let (action, nth) = at.armed?;

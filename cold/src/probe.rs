@@ -1,7 +1,7 @@
 //! What a store enforces. What it declares says nothing: some servers ignore conditions in silence.
 
 use bytes::Bytes;
-use uuid::Uuid;
+use tierlog_storage::AttemptId;
 
 use crate::{
     client::{Client, Created},
@@ -23,7 +23,7 @@ pub enum Enforces {
 /// The object is removed again, also after a failure, as far as the store can be reached; a future that
 /// is dropped may leave one below `probe/`.
 pub async fn probe(client: &Client) -> Result<Enforces, StoreError> {
-    let key = format!("probe/{}", Uuid::new_v4());
+    let key = format!("probe/{}", AttemptId::generate());
     let enforces = create_twice(client, &key).await;
     let removed = client.delete(&key).await;
     let enforces = enforces?;

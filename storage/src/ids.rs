@@ -68,6 +68,48 @@ number! {
     Incarnation
 }
 
+/// An identity that nobody else has; of two from one process the later one is the greater.
+fn unlike_every_other() -> Uuid {
+    #[cfg(feature = "fault-injection")]
+    if let Some(id) = seeded::next() {
+        return id;
+    }
+    Uuid::now_v7()
+}
+
+/// Identities that follow from a seed: they order streams and keys and stand in the bytes that are
+/// compressed, so that with others the same test takes another course.
+#[cfg(feature = "fault-injection")]
+mod seeded {
+    use std::cell::RefCell;
+
+    use uuid::{Builder, Uuid};
+
+    thread_local! {
+        static NEXT: RefCell<Option<(u64, fastrand::Rng)>> = const { RefCell::new(None) };
+    }
+
+    pub(super) fn begin(seed: Option<u64>) {
+        NEXT.set(seed.map(|seed| (0, fastrand::Rng::with_seed(seed))));
+    }
+
+    pub(super) fn next() -> Option<Uuid> {
+        NEXT.with_borrow_mut(|next| {
+            let (count, random) = next.as_mut()?;
+            *count += 1;
+            let mut bytes = [0; 10];
+            random.fill(&mut bytes);
+            Some(Builder::from_unix_timestamp_millis(*count, &bytes).into_uuid())
+        })
+    }
+}
+
+/// Makes identities that are generated on this thread follow from a seed, or none any more.
+#[cfg(feature = "fault-injection")]
+pub fn seed_identities(seed: Option<u64>) {
+    seeded::begin(seed);
+}
+
 macro_rules! identity {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -79,7 +121,7 @@ macro_rules! identity {
             /// A new one, unlike every other.
             #[must_use]
             pub fn generate() -> Self {
-                Self(Uuid::now_v7())
+                Self(unlike_every_other())
             }
 
             /// The sixteen bytes that stand in files.

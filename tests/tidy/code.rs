@@ -241,6 +241,10 @@ pub fn waits_by_the_clock(source: &Source) -> Vec<Breach> {
         _ => false,
     };
     let what = "a test sleeps: wait for what it waits for";
+    // Time is virtual there, and passes when nothing else can be done.
+    if source.is_in("tests/seeds") {
+        return Vec::new();
+    }
     (0..tokens.len())
         .filter(|at| source.test[*at] && dozes(*at))
         .map(|at| source.breach(tokens[at].line, what))

@@ -18,6 +18,8 @@ use tierlog_cold::{
 use tierlog_storage::{catalog::SegmentKey, disk::DiskFile, segment::Latched};
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 
+use crate::exec::wait;
+
 /// Windows that are kept, of all objects together.
 const WINDOWS: usize = 8;
 /// The most bytes that are fetched beyond what was asked for.
@@ -187,7 +189,7 @@ impl Remote {
     ) -> io::Result<Option<T>> {
         let alive = file.alive.clone();
         let _entered = self.runtime.enter();
-        let answered = futures::executor::block_on(async move {
+        let answered = wait(async move {
             tokio::select! {
                 biased;
                 () = over(alive) => Err(None),

@@ -1,10 +1,6 @@
 //! The loop: decide, begin a task, take its outcome. Nothing is awaited inside a handler.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use kameo::{
@@ -66,13 +62,13 @@ pub fn spawn(
         tasks: mover.tasks.clone(),
         mover,
         table,
-        streams: HashMap::new(),
-        hydrating: HashMap::new(),
+        streams: BTreeMap::new(),
+        hydrating: BTreeMap::new(),
         stirred: true,
         again_at: None,
         ledger: Arc::clone(&ledger),
         drained: Arc::clone(&drained),
-        wanting: HashMap::new(),
+        wanting: BTreeMap::new(),
         under_way: FuturesUnordered::new(),
         broken: None,
     };
@@ -92,9 +88,9 @@ pub struct CoordinatorActor {
     /// Every segment that has ended.
     pub(super) table: Table,
     /// Streams that are open.
-    pub(super) streams: HashMap<StreamId, Arc<StreamShared>>,
+    pub(super) streams: BTreeMap<StreamId, Arc<StreamShared>>,
     /// Those who wait for a segment file that is made again.
-    pub(super) hydrating: HashMap<Id, Vec<Reply<Result<(), Error>>>>,
+    pub(super) hydrating: BTreeMap<Id, Vec<Reply<Result<(), Error>>>>,
     /// Something has changed since it was last decided what moves.
     pub(super) stirred: bool,
     /// When something that failed may be tried again.
@@ -109,7 +105,7 @@ pub struct CoordinatorActor {
     pub(super) unnamed: UnnamedShares,
     link: Option<watch::Receiver<LinkState>>,
     /// Writers that were refused and are told when there is room.
-    pub(super) wanting: HashMap<StreamId, WriterHandle>,
+    pub(super) wanting: BTreeMap<StreamId, WriterHandle>,
     pub(super) under_way: FuturesUnordered<BoxFuture<'static, Effect>>,
     most_tasks: usize,
     /// Messages in the mailbox.
@@ -129,7 +125,7 @@ impl CoordinatorActor {
     }
 
     pub(super) fn nudge_all(&mut self) {
-        for (_, writer) in self.wanting.drain() {
+        for writer in std::mem::take(&mut self.wanting).into_values() {
             // A full control mailbox loses nothing: the writer asks again by itself after a while.
             writer.nudge();
         }

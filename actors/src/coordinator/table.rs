@@ -306,14 +306,15 @@ impl Table {
         known.residency.warm.is_some() && self.is_archived(id, known)
     }
 
-    /// No catalog names it, or will: its object may go.
+    /// No catalog names it, or will: its object may go. Not before a publication has said that the stream
+    /// begins behind it, also where none ever named it: an owner that was overtaken is refused that, and
+    /// whoever went on from a copy of the directory, in which it is not trimmed, may have named it since.
     pub fn is_unpublished(&self, id: Id, known: &Known) -> bool {
         let (Some(archive), Some((_, end))) = (self.archive(id.0), known.status.range()) else {
             return false;
         };
-        let was_named = end <= archive.archived;
-        let is_named = was_named && archive.published.is_none_or(|start| start < end);
-        !self.publishing && !is_named
+        let is_told = archive.published.is_some_and(|start| start >= end);
+        !self.publishing && is_told
     }
 
     /// Adds one, or replaces it.

@@ -59,6 +59,8 @@ pub struct ArchiveMark {
     stream: StreamId,
     wishes: Arc<ArchiveWishes>,
     archived: AtomicU64,
+    /// What lies below was trimmed.
+    start: AtomicU64,
     waiting: Mutex<Waiting>,
 }
 
@@ -76,6 +78,7 @@ impl ArchiveMark {
             stream,
             wishes,
             archived: AtomicU64::new(end),
+            start: AtomicU64::new(0),
             waiting: Mutex::default(),
         })
     }
@@ -97,6 +100,25 @@ impl ArchiveMark {
             std::mem::replace(&mut waiting.tickets, beyond)
         };
         woken.into_values().for_each(Waker::wake);
+    }
+
+    /// The stream begins here: what was trimmed before it was archived never will be. Wakes the tickets
+    /// of that.
+    pub fn trimmed(&self, start: u64) {
+        if self.start.fetch_max(start, Ordering::AcqRel) >= start {
+            return;
+        }
+        let woken = {
+            let mut waiting = self.lock();
+            let kept = waiting.tickets.split_off(&(start.saturating_add(1), 0));
+            std::mem::replace(&mut waiting.tickets, kept)
+        };
+        woken.into_values().for_each(Waker::wake);
+    }
+
+    /// Where the stream begins.
+    pub fn start(&self) -> u64 {
+        self.start.load(Ordering::Acquire)
     }
 
     /// Nothing more will be archived: every wait ends with this.
@@ -243,6 +265,37 @@ mod tests {
         let failed = cut.await.expect_err("it was taken back");
         assert!(matches!(failed.error, Error::Truncated { .. }), "{failed}");
         assert_eq!(kept.await.expect("archived").offset, Offset(0));
+    }
+
+    /// A record was trimmed while its bucket was out of reach: nobody would ever archive it, and its
+    /// ticket waited for that for ever.
+    #[tokio::test]
+    async fn a_ticket_whose_record_is_trimmed_before_it_is_archived_is_told_so() {
+        let wishes = Arc::default();
+        let stream = stream(&wishes);
+        let (mut archived, mut trimmed, mut kept) =
+            (append(&stream), append(&stream), append(&stream));
+        for ticket in [&mut archived, &mut trimmed, &mut kept] {
+            assert!(futures::poll!(ticket).is_pending());
+        }
+        durable(&stream, 3);
+        stream.advance_archived(Offset(1));
+        stream.advance_start(Offset(2));
+        assert!(archived.await.is_ok(), "it had been archived before");
+        let failed = trimmed.await.expect_err("nobody archives it any more");
+        assert!(
+            matches!(
+                failed.error,
+                Error::Trimmed {
+                    asked: Offset(1),
+                    start: Offset(2)
+                }
+            ),
+            "{failed}"
+        );
+        assert!(futures::poll!(&mut kept).is_pending(), "it is still there");
+        stream.advance_archived(Offset(3));
+        assert!(kept.await.is_ok());
     }
 
     #[tokio::test]

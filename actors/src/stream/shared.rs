@@ -457,6 +457,9 @@ impl StreamShared {
     /// Everything below `start` was trimmed, durably.
     pub fn advance_start(&self, start: Offset) {
         self.start.fetch_max(start.get(), Ordering::AcqRel);
+        if let Some(archive) = self.life().marks.archive() {
+            archive.trimmed(start.get());
+        }
         self.publish();
     }
 

@@ -227,6 +227,13 @@ impl Ticket {
                 position: Offset(self.offset),
             });
         }
+        let start = archive.start();
+        if !reached && end <= start {
+            return Some(Error::Trimmed {
+                asked: Offset(self.offset),
+                start: Offset(start),
+            });
+        }
         // What is not in the log at all is told as such.
         let failed = self.life.cut.load(Ordering::Acquire) <= self.offset;
         archive.failure().filter(|_| !reached && !failed)

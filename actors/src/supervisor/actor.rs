@@ -59,7 +59,7 @@ pub(super) fn spawn(
         serial: 1,
         generation_started: 1,
         open: BTreeMap::new(),
-        opening: HashMap::new(),
+        opening: BTreeMap::new(),
         tasks: FuturesUnordered::new(),
         endings: endings.into_iter().collect(),
         restarted: VecDeque::new(),
@@ -86,7 +86,7 @@ pub struct SupervisorActor {
     pub(super) names: HashMap<Arc<str>, StreamId>,
     pub(super) open: BTreeMap<StreamId, OpenEntry>,
     /// Those who wait for a stream that is being opened.
-    pub(super) opening: HashMap<Arc<str>, Vec<Waiting>>,
+    pub(super) opening: BTreeMap<Arc<str>, Vec<Waiting>>,
     pub(super) tasks: FuturesUnordered<BoxFuture<'static, OpenOutcome>>,
     pub(super) endings: FuturesUnordered<BoxFuture<'static, Ending>>,
     /// When actors ended, within the window that counts.
@@ -188,6 +188,8 @@ impl SupervisorActor {
         for entry in self.open.values() {
             entry.stream.shut(error.clone());
             entry.stream.end_archive(error.clone());
+            // Under `manual` it has to see to it by itself now that what it holds becomes durable.
+            entry.writer.nudge();
         }
         self.overtaken = Some(error);
         self.shared.set_state(self.at_work());

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     compressor,
-    context::{LogContext, backoff},
+    context::{Generation, LogContext, backoff},
     error::Error,
     exec::Running,
     protocol::supervisor::LogState,
@@ -311,6 +311,7 @@ impl SupervisorActor {
             if stream.is_shut().is_some() {
                 abandon(&stream, reason);
                 show(&self.log, &stream, &state, reason);
+                attach(&generation, &stream, &state);
                 self.open.insert(id, entry);
                 continue;
             }
@@ -323,6 +324,7 @@ impl SupervisorActor {
                 Err(error) => {
                     abandon(&stream, &error.to_string());
                     show(&self.log, &stream, &state, reason);
+                    attach(&generation, &stream, &state);
                     self.open.insert(id, entry);
                 }
             }
@@ -388,6 +390,16 @@ fn show(log: &LogContext, stream: &StreamShared, state: &StreamState, reason: &s
     }
     let written = stream.life().marks.get(Level::Written);
     resume(log, stream, state, written, reason);
+}
+
+/// A stream that nobody writes to any more is read on, while its segments move: without this its readers
+/// would look for files where they were when it was shut, and call it damage that they are gone.
+fn attach(generation: &Generation, stream: &Arc<StreamShared>, state: &StreamState) {
+    let attach = generation
+        .coordinator
+        .attach(Arc::clone(stream), state.clone());
+    // Beside: the supervisor must not wait for room in a mailbox.
+    tokio::spawn(attach);
 }
 
 fn abandon(stream: &StreamShared, why: &str) {

@@ -13,18 +13,26 @@ use super::{
     policy::{Unsynced, When, when},
 };
 use crate::{
-    context::Counters, error::Error, kind::Kind, protocol::flusher::FlushRequest,
-    stream::marks::Level,
+    context::Counters, error::Error, kind::Kind, options::FlushPolicy,
+    protocol::flusher::FlushRequest, stream::marks::Level,
 };
 
 impl WriterActor {
     /// Somebody waits for durability whatever the policy says.
     pub(super) fn is_urgent(&self) -> bool {
         !self.flush_waiters.is_empty()
+            || self.nobody_can_flush()
             || self
                 .barrier
                 .as_ref()
                 .is_some_and(super::controls::Barrier::needs_durable)
+    }
+
+    /// Under `manual` a stream whose door is shut, since somebody else owns its Tier 2, takes no `flush`
+    /// any more: what it had accepted would wait for one until the log is closed.
+    fn nobody_can_flush(&self) -> bool {
+        let is_manual = self.generation.log.options.flush == FlushPolicy::Manual;
+        is_manual && !self.held.is_empty() && self.stream.is_shut().is_some()
     }
 
     pub(super) fn when_to_flush(&self) -> When {

@@ -155,7 +155,9 @@ impl Edit<'_> {
             let Some((base, segment_end)) = state.status.range() else {
                 continue;
             };
-            if base < end && segment_end > from && base < segment_end {
+            // What was trimmed while it was uploaded is known until the object is deleted, and is no hole.
+            let trimmed = segment_end <= self.state.start;
+            if base < end && segment_end > from && base < segment_end && !trimmed {
                 let sealed = matches!(state.status, SegmentStatus::Sealed(_));
                 let dropped = state.residency.cold.as_ref().is_some_and(|c| c.dropped);
                 if segment_end > end || !sealed || !(state.residency.is_cold() || dropped) {

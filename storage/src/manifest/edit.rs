@@ -151,6 +151,9 @@ impl Edit<'_> {
             if !after.residency.hot || after.residency.is_cold() {
                 return self.refuse(segment, "can't be cut: it is archived, or not hot");
             }
+            if after.residency.upload.is_some() {
+                return self.refuse(segment, "can't be cut: its object may hold what it was");
+            }
             after.residency = Residency {
                 cold: after.residency.cold,
                 ..Residency::hot()

@@ -92,6 +92,35 @@ fn an_owner_that_was_overtaken_is_fenced_and_takes_no_more_appends() {
     });
 }
 
+/// Under `manual` nothing but a flush makes anything durable, and an owner that was overtaken refuses
+/// it: what it had accepted waited until the log was closed.
+#[test]
+fn what_an_owner_had_accepted_becomes_durable_when_it_is_overtaken_under_manual_too() {
+    on_each_runtime(|_| async {
+        let bucket = Bucket::default();
+        let old_rig = rig(&SimDisk::new(), &bucket).with("flush", "manual");
+        let (old, old_stream) = one_stream(&old_rig).await;
+        let idle = within(old.log().stream("idle")).await.expect("a stream");
+        let ticket = idle.try_append(long(0)).expect("room");
+        within(old_stream.append_at(long(0), Level::Written))
+            .await
+            .expect("an ack");
+        within(old_stream.seal()).await.expect("sealed");
+        archive(&old_stream, 1).await;
+        let (new, new_stream) = one_stream(&restored(&bucket).await).await;
+        archive(&new_stream, 2).await;
+        let failed = within(old_stream.append_at(long(2), Level::Archived)).await;
+        assert!(failed.is_err(), "it was overtaken");
+        until(&old, |health| health.state == LogState::Overtaken).await;
+        within(idle.flush())
+            .await
+            .expect_err("it takes nothing any more");
+        assert_eq!(within(ticket).await.expect("durable").level, Level::Durable);
+        close(old).await;
+        close(new).await;
+    });
+}
+
 #[test]
 fn a_stream_whose_opening_was_under_way_when_tier_2_was_lost_is_not_opened() {
     on_each_runtime(|_| async {

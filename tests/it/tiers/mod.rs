@@ -5,6 +5,7 @@ mod copies;
 mod crashes;
 mod mixed;
 mod moves;
+mod shut;
 mod tool;
 
 use std::path::{Path, PathBuf};

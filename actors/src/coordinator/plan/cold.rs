@@ -102,7 +102,9 @@ pub fn publication(table: &Table) -> Vec<Change> {
         let next: Vec<_> = next_segments(table, stream).collect();
         let is_new = archive.published.is_none();
         let published = archive.published.unwrap_or_default();
-        let moved = archive.start > published && !is_new;
+        // Of a stream that was never published, its start matters once an object of it is to go.
+        let is_told = !is_new || is_left_behind(table, stream);
+        let moved = archive.start > published && is_told;
         if next.is_empty() && !moved {
             continue;
         }
@@ -122,6 +124,11 @@ pub fn publication(table: &Table) -> Vec<Change> {
         changes.extend(next);
     }
     changes
+}
+
+/// Whether something of what was trimmed is still to be deleted.
+fn is_left_behind(table: &Table, stream: StreamId) -> bool {
+    table.of_stream(stream).any(|(_, known)| known.trimmed)
 }
 
 fn next_segments(table: &Table, stream: StreamId) -> impl Iterator<Item = Change> {

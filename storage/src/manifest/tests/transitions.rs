@@ -248,6 +248,29 @@ fn an_object_is_known_until_it_is_deleted() {
     assert_eq!(numbers(&state), [1]);
 }
 
+/// A segment was cut while it was uploaded, and its rest sealed and compressed before the upload came
+/// back. The object, of all that it had been, then stood for the rest: published, so that the compressed
+/// file went, and no reader took the object for what it was said to be.
+#[test]
+fn a_segment_that_is_being_uploaded_is_not_cut() {
+    let mut state = filled(2);
+    let (stream, segment) = (S, SegmentNo(1));
+    let cut = truncated(15, 2);
+    let mut idle = state.clone();
+    idle.apply(&cut).unwrap();
+    idle.apply(&closed(1, 10, 15)).unwrap();
+    state
+        .apply(&Entry::UploadStarted {
+            stream,
+            segment,
+            key: "k".into(),
+            upload_id: "1".into(),
+        })
+        .unwrap();
+    state.apply(&cut).unwrap();
+    refused(&mut state, &closed(1, 10, 15));
+}
+
 #[test]
 fn how_much_a_stream_keeps_outlives_snapshots_and_cuts() {
     let mut state = filled(2);
@@ -297,6 +320,38 @@ fn a_stream_is_archived_without_a_hole_and_only_as_far_as_its_objects_reach() {
     let mut again = ManifestState::new(LOG);
     again.apply_all(&snapshot).unwrap();
     assert_eq!(again.streams[&S].archived, Offset(30));
+}
+
+/// A segment was trimmed while its upload was under way, so that it stayed known for its object's sake. It
+/// passed for a hole: nothing behind it could ever be archived, nor Tier 2 be claimed again.
+#[test]
+fn what_was_trimmed_during_its_upload_is_no_hole_in_the_archive() {
+    let mut state = filled(3);
+    let upload = |no: u64| Entry::UploadStarted {
+        stream: S,
+        segment: SegmentNo(no),
+        key: "k".into(),
+        upload_id: "1".into(),
+    };
+    let uploaded = |no: u64| Entry::Uploaded {
+        stream: S,
+        segment: SegmentNo(no),
+        key: "k".into(),
+        len: 1,
+        crc: 2,
+    };
+    state.apply(&uploaded(0)).unwrap();
+    state.apply(&archived(10)).unwrap();
+    state.apply(&upload(1)).unwrap();
+    state.apply(&uploaded(2)).unwrap();
+    refused(&mut state, &archived(30));
+    state.apply(&trimmed(20)).unwrap();
+    assert_eq!(
+        numbers(&state),
+        [0, 1, 2, 3],
+        "their objects are to be deleted"
+    );
+    state.apply(&archived(30)).unwrap();
 }
 
 #[test]

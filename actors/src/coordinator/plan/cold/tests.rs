@@ -181,13 +181,32 @@ fn a_trim_is_published_before_its_objects_go() {
     assert_eq!(named(&publication(&table)), [""; 0]);
 }
 
+/// An owner that had been overtaken, and did not know, trimmed and deleted an object that it had not
+/// published. Its rival, from a copy of the directory, had: a restore found it missing.
 #[test]
-fn an_object_that_was_never_published_goes_as_soon_as_it_is_trimmed() {
-    let mut table = segments(&[(false, false, true)]);
-    archive(&mut table, 0, Some(0), true);
-    table.change(&id(0), |known| known.trimmed = true);
-    let moves = transfers(&table, &LIMITS, Instant::now());
-    assert_eq!(moves, [Move::DropCold(id(0))]);
+fn an_object_that_was_never_published_stays_until_a_publication_tells_of_the_trim() {
+    for (published, told) in [
+        (Some(0), &["start 10"][..]),
+        (None, &["stream", "start 10"]),
+    ] {
+        let mut table = segments(&[(false, false, true)]);
+        archive(&mut table, 0, published, true);
+        assert_eq!(
+            named(&publication(&table)).len(),
+            2 - usize::from(published.is_some())
+        );
+        table.archive_mut(STREAM).expect("known").start = Offset(10);
+        table.change(&id(0), |known| known.trimmed = true);
+        let now = Instant::now();
+        assert_eq!(
+            transfers(&table, &LIMITS, now),
+            [],
+            "somebody else may have named it"
+        );
+        assert_eq!(named(&publication(&table)), told);
+        table.archive_mut(STREAM).expect("known").published = Some(Offset(10));
+        assert_eq!(transfers(&table, &LIMITS, now), [Move::DropCold(id(0))]);
+    }
 }
 
 #[test]

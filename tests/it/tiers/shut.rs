@@ -1,0 +1,57 @@
+//! Segments whose stream has been shut, while they move.
+
+use tierlog::{
+    LogState,
+    testing::{
+        Action,
+        storage::disk::{
+            fault::{CallKind, Calls, Fault},
+            sim::SimDisk,
+        },
+    },
+};
+
+use super::{append, files, holds, long, rig};
+use crate::{
+    faults::rig::{eventually, on_each_runtime, one_stream, segment, until},
+    support::within,
+};
+
+/// The coordinator of a new generation did not know a stream that had been shut for good, and moved its
+/// segments all the same: readers looked for the files where they had been, and called it damage.
+#[test]
+fn a_stream_that_is_shut_for_good_is_read_on_while_its_segments_move() {
+    on_each_runtime(|_| async {
+        let disk = SimDisk::new();
+        let rig = rig(&disk);
+        let (log, shut) = one_stream(&rig).await;
+        append(&shut, 0..60).await;
+        let writes = Calls::of(CallKind::WriteAt).at(segment).forever();
+        let armed = rig.plan.fail(writes, Fault::Io);
+        within(shut.append(long(60)))
+            .await
+            .expect_err("nothing can be written");
+        until(&log, |health| !health.failed_streams.is_empty()).await;
+        armed.disarm();
+        rig.faults.arm("flusher.take", Action::Kill, 1);
+        rig.faults.arm("coordinator.admit", Action::Kill, 1);
+        let other = within(log.log().stream("other")).await.expect("a stream");
+        // Whoever is killed first: it is accepted again afterwards.
+        while within(other.append(long(0))).await.is_err() {}
+        until(&log, |health| {
+            health.state == LogState::Running && !health.restarts.is_empty()
+        })
+        .await;
+        for id in 1..200 {
+            within(other.append(long(id))).await.expect("an ack");
+        }
+        eventually("the first stream's files have made room", || {
+            files(&disk, &shut, "tls").is_empty()
+        })
+        .await;
+        let durable = shut.watermarks().durable.get();
+        assert!(durable >= 60, "{durable}");
+        holds(&shut, 0..durable).await;
+        drop(log);
+    });
+}
