@@ -28,6 +28,7 @@ pub enum CallKind {
     Rename,
     Link,
     Remove,
+    RemoveDir,
     List,
     SyncDir,
     Lock,
@@ -43,13 +44,14 @@ pub enum CallKind {
 
 impl CallKind {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::CreateNew,
         Self::Open,
         Self::CreateDir,
         Self::Rename,
         Self::Link,
         Self::Remove,
+        Self::RemoveDir,
         Self::List,
         Self::SyncDir,
         Self::Lock,
@@ -64,12 +66,13 @@ impl CallKind {
     ];
 
     /// The calls that change something, or make it durable.
-    pub const CHANGING: [Self; 10] = [
+    pub const CHANGING: [Self; 11] = [
         Self::CreateNew,
         Self::CreateDir,
         Self::Rename,
         Self::Link,
         Self::Remove,
+        Self::RemoveDir,
         Self::SyncDir,
         Self::WriteAt,
         Self::Allocate,

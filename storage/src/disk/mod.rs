@@ -93,6 +93,9 @@ pub trait Disk: Send + Sync + fmt::Debug + 'static {
     /// Removes a file's name.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Removes a folder that holds nothing.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+
     /// The names in a folder, sorted.
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
 

@@ -67,6 +67,10 @@ impl Disk for RealDisk {
         Ok(fs::unlink(path)?)
     }
 
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        Ok(fs::rmdir(path)?)
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         let fd = open_dir(dir)?;
         let mut entries = Vec::new();

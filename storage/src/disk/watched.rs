@@ -78,6 +78,10 @@ impl Disk for WatchedDisk {
         self.progress.after(self.inner.remove(path))
     }
 
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.progress.after(self.inner.remove_dir(path))
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         self.progress.after(self.inner.list(dir))
     }

@@ -22,7 +22,7 @@ use std::{
 };
 
 use super::{
-    leftovers::{is_own, list, make_dir, remove_all, sync_dir},
+    leftovers::{is_own, list, make_dir, remove_all},
     open::{OpenOptions, OpenedLog},
     report::RecoveryReport,
 };
@@ -33,6 +33,7 @@ use crate::{
     ids::{Epoch, LogId},
     layout::{Layout, parse_manifest_name, parse_stream_dir},
     manifest::{Current, Entry, ManifestLog, ManifestState, SegmentState, replay},
+    segment::file::keep_or_remove,
 };
 
 /// What a directory holds.
@@ -123,7 +124,7 @@ pub(super) fn make_root(disk: &dyn Disk, root: &Path) -> Result<()> {
         None => return Ok(()),
     };
     match disk.create_dir(root) {
-        Ok(()) => sync_dir(disk, &parent),
+        Ok(()) => keep_or_remove(disk, &parent, &[root.to_path_buf()]),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             // It may be the work of a creation that died before its sync. A parent that is not ours
             // to open was not ours to create in either.
@@ -136,7 +137,7 @@ pub(super) fn make_root(disk: &dyn Disk, root: &Path) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             make_root(disk, &parent)?;
             make_dir(disk, root)?;
-            sync_dir(disk, &parent)
+            keep_or_remove(disk, &parent, &[root.to_path_buf()])
         }
         Err(error) => Err(StorageError::io("create", root, error)),
     }
@@ -151,9 +152,11 @@ fn first_manifest(
 ) -> Result<ManifestLog> {
     // Of a creation that died: it holds nothing, for nobody could open the log.
     remove_all(&**disk, vec![layout.manifest(FIRST), layout.current_tmp()])?;
-    make_dir(&**disk, &layout.manifest_dir())?;
-    make_dir(&**disk, &layout.streams_dir())?;
-    sync_dir(&**disk, layout.root())?;
+    let folders = [layout.manifest_dir(), layout.streams_dir()];
+    for folder in &folders {
+        make_dir(&**disk, folder)?;
+    }
+    keep_or_remove(&**disk, layout.root(), &folders)?;
     let mut manifest =
         ManifestLog::create(disk, layout, FIRST, state, &opts.manifest, opts.now_ns)?;
     manifest.publish()?;

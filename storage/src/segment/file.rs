@@ -217,8 +217,23 @@ fn ensure_stream_dir(disk: &dyn Disk, layout: &Layout, stream: StreamId) -> Resu
         }
         // Also where the folder exists: its maker may have been killed before its own sync, and
         // then a power cut would take the folder with all that was called durable in it.
-        _ => sync_dir(disk, &layout.streams_dir()),
+        _ => keep_or_remove(disk, &layout.streams_dir(), &[dir]),
     }
+}
+
+/// Makes the names of folders durable that may have been made just now. Where that fails, those that hold
+/// nothing are removed: the kernel has forgotten their names, the next sync would succeed without them,
+/// and what was called durable in such a folder would go with it at a power cut. One that is made anew is
+/// a new name. One that holds something was durable before that came into it.
+pub(crate) fn keep_or_remove(disk: &dyn Disk, parent: &Path, made: &[PathBuf]) -> Result<()> {
+    let synced = sync_dir(disk, parent);
+    if synced.is_err() {
+        for dir in made {
+            // That it holds something is as good a reason to fail as any.
+            let _ = disk.remove_dir(dir);
+        }
+    }
+    synced
 }
 
 fn remove_again(disk: &dyn Disk, layout: &Layout, stream: StreamId, path: &Path) {

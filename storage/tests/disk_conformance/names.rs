@@ -16,6 +16,7 @@ conformance! {
     handles_follow_a_renamed_file
     a_removed_file_lives_on_for_its_handles
     folders_are_not_removed_as_files
+    a_folder_is_removed_only_when_it_holds_nothing
     a_link_is_a_second_name_of_the_same_bytes
     a_link_never_replaces
     lists_are_sorted_and_tell_folders_from_files
@@ -137,6 +138,19 @@ fn folders_are_not_removed_as_files(at: &Place) {
     let folder = at.folder("d");
     assert!(at.disk.remove(&folder).is_err());
     assert!(at.disk.list(&folder).unwrap().is_empty());
+}
+
+fn a_folder_is_removed_only_when_it_holds_nothing(at: &Place) {
+    let folder = at.folder("d");
+    at.file("d/a", b"x");
+    assert!(at.disk.remove_dir(&folder).is_err());
+    at.disk.remove(&at.path("d/a")).unwrap();
+    at.disk.remove_dir(&folder).unwrap();
+    assert_eq!(kind(at.disk.list(&folder)), ErrorKind::NotFound);
+    assert_eq!(kind(at.disk.remove_dir(&folder)), ErrorKind::NotFound);
+    at.file("b", b"x");
+    assert!(at.disk.remove_dir(&at.path("b")).is_err());
+    assert!(at.open("b").is_ok());
 }
 
 fn a_link_is_a_second_name_of_the_same_bytes(at: &Place) {

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use tierlog_storage::{
     StorageError,
     disk::{
-        Disk,
+        Access, Disk,
         fault::{CallKind, Calls, Fault, FaultDisk, FaultPlan},
         sim::{Cut, SimDisk},
     },
@@ -75,7 +75,7 @@ fn a_creation_that_meets_an_error_at_any_step_says_so_and_can_be_tried_again() {
     for step in 1.. {
         let sim = SimDisk::new();
         let plan = FaultPlan::new();
-        let disk: Arc<dyn Disk> = Arc::new(FaultDisk::new(Arc::new(sim), plan.clone()));
+        let disk: Arc<dyn Disk> = Arc::new(FaultDisk::new(Arc::new(sim.clone()), plan.clone()));
         let armed = plan.fail(Calls::of_kinds(&CallKind::CHANGING).nth(step), Fault::Io);
         let opened = open(&disk);
         if armed.struck() == 0 {
@@ -86,6 +86,14 @@ fn a_creation_that_meets_an_error_at_any_step_says_so_and_can_be_tried_again() {
         }
         drop(opened);
         plan.clear();
+        drop(open(&disk).unwrap());
+        // The kernel has forgotten what the failed call should have made durable.
+        let left = sim.preview_cut(Cut::AllLost);
+        assert!(
+            left.open(&layout().current(), Access::Read).is_ok(),
+            "{step}"
+        );
+        assert_usable(Arc::new(left), &layout());
         assert_usable(disk, &layout());
     }
 }

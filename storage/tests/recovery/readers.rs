@@ -172,6 +172,9 @@ impl Disk for Slow {
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.sim.remove(path)
     }
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.sim.remove_dir(path)
+    }
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         let (rig, left) = &mut *self.rolls.lock().unwrap();
         if *left > 0 && dir == layout().stream_dir(rig.writers["a"].id) {

@@ -32,6 +32,7 @@ const METHODS: [(&str, CallKind, bool); 18] = [
     ("rename", CallKind::Rename, false),
     ("link", CallKind::Link, false),
     ("remove", CallKind::Remove, true),
+    ("remove_dir", CallKind::RemoveDir, true),
     ("list", CallKind::List, true),
     ("sync_dir", CallKind::SyncDir, false),
     ("lock", CallKind::Lock, true),

@@ -95,6 +95,11 @@ impl Disk for Told {
         self.tell("remove", path, format_args!(""), self.disk.remove(path))
     }
 
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        let removed = self.disk.remove_dir(path);
+        self.tell("remove_dir", path, format_args!(""), removed)
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         self.tell("list", dir, format_args!(""), self.disk.list(dir))
     }

@@ -101,6 +101,10 @@ impl Disk for FaultDisk {
         self.run(CallKind::Remove, &[path], || self.inner.remove(path))
     }
 
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.run(CallKind::RemoveDir, &[path], || self.inner.remove_dir(path))
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         self.run(CallKind::List, &[dir], || self.inner.list(dir))
     }

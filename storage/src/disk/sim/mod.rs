@@ -232,6 +232,10 @@ impl Disk for SimDisk {
         self.world()?.remove(path)
     }
 
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.world()?.remove_dir(path)
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         self.world()?.list(dir)
     }

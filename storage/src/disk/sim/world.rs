@@ -272,6 +272,20 @@ impl World {
         Ok(())
     }
 
+    pub(super) fn remove_dir(&mut self, path: &Path) -> io::Result<()> {
+        let node = self.find(path)?;
+        if !self.folder(node)?.names.is_empty() {
+            return Err(Errno::NOTEMPTY.into());
+        }
+        let (folder, name) = self.place(path)?;
+        self.change(vec![Set {
+            folder,
+            name: name.into(),
+            to: None,
+        }]);
+        Ok(())
+    }
+
     pub(super) fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         let names = &self.folder(self.find(dir)?)?.names;
         let entry = |(name, node): (&OsString, &NodeId)| {

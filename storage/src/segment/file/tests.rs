@@ -271,6 +271,11 @@ fn whichever_call_fails_the_segment_is_whole_or_not_there() {
             if !may_stay {
                 assert_eq!(Place::length(&place.sim, 1), None, "change {n}");
                 place.create(1, 4096).unwrap();
+                let left = place.sim.preview_cut(Cut::AllLost);
+                assert!(
+                    Place::length(&left, 1).is_some(),
+                    "change {n}: it is durable"
+                );
             }
             n += 1;
         }
