@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use tierlog_cold::{
     client::{BreakerState, Client, Op, Phase, Policy, Watch},
-    store::{MemoryStore, Store, StoreErrorKind},
+    store::{MemoryStore, Store, StoreErrorKind, UploadId},
     unruly::{Misdeed, Unruly},
 };
 use tokio::time::{Instant, advance};
@@ -269,4 +269,25 @@ async fn a_listing_and_a_replacement_go_through_the_same_gate() {
     // A listing that is from before tells of both.
     unruly.nth(1, Misdeed::IsStale);
     assert_eq!(client.list("", None, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abortion_of_an_upload_is_made_until_it_is_answered() {
+    let id = UploadId::new("7").unwrap();
+    for misdeed in [
+        Misdeed::LosesAnswer,
+        Misdeed::Hangs,
+        Misdeed::Answers(StoreErrorKind::Missing),
+    ] {
+        let unruly = store().await;
+        let client = client(unruly.clone());
+        let before = unruly.calls();
+        unruly.nth(1, misdeed);
+        client.abort("k", &id).await.unwrap();
+        assert_eq!(unruly.calls(), before + 2, "{misdeed:?}");
+        unruly.always(Misdeed::Answers(StoreErrorKind::Denied));
+        let denied = client.abort("k", &id).await;
+        assert_eq!(kind(denied), StoreErrorKind::Denied);
+        assert_eq!(unruly.calls(), before + 3, "somebody must act");
+    }
 }

@@ -183,16 +183,15 @@ impl Bucket {
         }
     }
 
-    /// Makes an object as a client of S3 does, which aborts nothing when it dies.
+    /// Makes an object as a client of S3 does that dies: of what somebody keeps account of it aborts nothing.
     async fn create_in_parts(&self, key: &str, source: &dyn Source, parts: &dyn Parts) -> Made {
         let id = {
             let _reached = self.reach().await?;
             self.uploads.begin(key)
         };
-        if let Err(error) = parts.begun(&id).await {
-            self.uploads.abort(&id);
-            return Err(error);
-        }
+        let unknown_to_others = Unkept(&self.uploads, Some(&id));
+        parts.begun(&id).await?;
+        unknown_to_others.keep();
         let unknown = || StoreError::new(StoreErrorKind::Unknown, "no such upload");
         let (len, part) = (source.len(), self.uploads.part());
         for from in (0..len).step_by(usize::try_from(part).expect("it is small")) {
@@ -224,6 +223,23 @@ impl Bucket {
         }
         let under_way = UnderWay::begin(&self.under_way);
         Ok((under_way, Arc::clone(&self.calls).read_owned().await))
+    }
+}
+
+/// An upload that is aborted when this is dropped, since nobody keeps account of it.
+struct Unkept<'a>(&'a Uploads, Option<&'a UploadId>);
+
+impl Unkept<'_> {
+    fn keep(mut self) {
+        self.1 = None;
+    }
+}
+
+impl Drop for Unkept<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.1 {
+            self.0.abort(id);
+        }
     }
 }
 

@@ -149,12 +149,7 @@ fn an_uploader_that_dies_in_the_midst_of_an_upload_leaves_no_part_behind() {
                 archived(&stream, 200).await;
                 let health = until(&log, |health| !health.restarts.is_empty()).await;
                 assert_eq!(health.state, LogState::Running, "{point} {nth}");
-                // One that was killed before the manifest could tell of it has no part.
-                let lost = usize::from(*point == "uploader.before_parts");
-                let none = || {
-                    let open = bucket.uploads.open();
-                    open.len() <= lost && open.values().all(|upload| upload.bytes.is_empty())
-                };
+                let none = || bucket.uploads.open().is_empty();
                 eventually("no part is left", none).await;
                 holds(&stream, 0..201).await;
                 close(log).await;
@@ -191,7 +186,7 @@ fn an_owner_that_is_overtaken_sends_no_part_of_an_upload_that_it_has_begun() {
                 .all(|id| !bucket.uploads.open().contains_key(id))
         };
         eventually("it is taken back", gone).await;
-        assert_eq!(bucket.uploads.aborted(), 1);
+        assert!(bucket.uploads.aborted() > 0);
         archived(&copied, 60).await;
         holds(&copied, 0..61).await;
         close(other).await;

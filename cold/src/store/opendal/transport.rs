@@ -278,3 +278,69 @@ fn answer(status: StatusCode, body: String) -> Answered {
     *answer.status_mut() = status;
     Ok(answer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tells what reaches it.
+    #[derive(Clone, Default)]
+    struct Wire(Arc<Mutex<Vec<String>>>);
+
+    impl HttpTransport for Wire {
+        async fn fetch(&self, request: Request<Buffer>) -> Answered {
+            let what = format!("{} {}", request.method(), request.uri());
+            self.0.lock().unwrap().push(what);
+            answer(StatusCode::OK, String::new())
+        }
+    }
+
+    fn request(method: Method, uri: &str, of_the_service: bool) -> Request<Buffer> {
+        let mut request = Request::new(Buffer::new());
+        *request.method_mut() = method;
+        *request.uri_mut() = uri.parse().unwrap();
+        if of_the_service {
+            request.extensions_mut().insert(Operation::Write);
+        }
+        request
+    }
+
+    /// A role that is assumed needs a request of its own, and without one nothing can be signed.
+    #[tokio::test]
+    async fn credentials_are_asked_for_while_an_upload_is_aborted_and_nothing_else_is_sent() {
+        let wire = Wire::default();
+        let aborting = Aborting {
+            wire: HttpTransporter::new(wire.clone()),
+            id: UploadId::new("7").unwrap(),
+            seen: Arc::default(),
+        };
+        for (method, uri, of_the_service, sent) in [
+            (
+                Method::PUT,
+                "http://169.254.169.254/latest/api/token",
+                false,
+                true,
+            ),
+            (Method::POST, "https://sts/?Action=AssumeRole", false, true),
+            (Method::POST, "http://h/b/k?uploads", true, false),
+            (
+                Method::PUT,
+                "http://h/b/k?partNumber=1&uploadId=7",
+                true,
+                false,
+            ),
+            (Method::PUT, "http://h/b/k", true, false),
+            (Method::POST, "http://h/b/k?uploadId=7", true, false),
+            (Method::DELETE, "http://h/b/k", true, false),
+            (Method::DELETE, "http://h/b/k?uploadId=8", true, false),
+            (Method::DELETE, "http://h/b/k?uploadId=7", true, true),
+        ] {
+            let before = wire.0.lock().unwrap().len();
+            let what = format!("{method} {uri}");
+            let _ = aborting.fetch(request(method, uri, of_the_service)).await;
+            let reached = wire.0.lock().unwrap()[before..].to_vec();
+            let expected: Vec<_> = sent.then_some(what).into_iter().collect();
+            assert_eq!(reached, expected, "{uri}");
+        }
+    }
+}
