@@ -23,7 +23,10 @@ use crate::{
     exec::Running,
     kind::Kind,
     manifest::ManifestHandle,
-    protocol::coordinator::{AdmissionGuard, Admit, AdmitError, Admitted, Rollover, Trim},
+    protocol::{
+        Reply,
+        coordinator::{AdmissionGuard, Admit, AdmitError, Admitted, Rollover, Trim},
+    },
     stream::{segments::Segment, shared::StreamShared},
     under_way::Hold,
     writer::WriterHandle,
@@ -92,17 +95,7 @@ pub async fn admit(tasks: Tasks, admit: Admit, guard: AdmissionGuard) -> Effect 
     let hold = log.under_way.hold((stream, no)).await;
     let file = match create(&log, &running, (stream, no), allocate, &hold).await {
         Ok(file) => file,
-        Err(NotCreated { answer, disk }) => {
-            let _ = done.send(Err(answer));
-            return match disk {
-                DiskState::Fine => Effect::None,
-                DiskState::Full => Effect::DiskFull {
-                    stream,
-                    writer: nudge,
-                },
-                DiskState::Broken(error) => Effect::Broken(error),
-            };
-        }
+        Err(why) => return why.tell(done, stream, nudge),
     };
     log.faults.at("coordinator.after_create").await;
     let salt = fastrand::u64(..);
@@ -112,22 +105,9 @@ pub async fn admit(tasks: Tasks, admit: Admit, guard: AdmissionGuard) -> Effect 
     if commit {
         match manifest.commit(vec![entry.clone()]).await {
             Ok(committed) => seq = committed,
-            Err(Error::StorageFull) => {
-                // Nothing was written: the manifest has no room, which is weather like any other
-                // full disk. The file is not named by anything and goes.
-                take_back(&log, &running, (stream, no)).await;
-                let _ = done.send(Err(AdmitError::Short(Kind::Admission)));
-                let writer = nudge;
-                return Effect::DiskFull { stream, writer };
-            }
             Err(error) => {
-                // Refused, as one that was asked for before a truncation is behind it: nothing names the
-                // file, or will.
-                if matches!(error, Error::InvalidInput { .. }) {
-                    take_back(&log, &running, (stream, no)).await;
-                }
-                let _ = done.send(Err(AdmitError::Failed(error)));
-                return Effect::None;
+                let why = NotCreated::unnamed(&log, &running, (stream, no), error).await;
+                return why.tell(done, stream, nudge);
             }
         }
         log.faults.at("coordinator.after_commit").await;
@@ -154,6 +134,41 @@ pub async fn admit(tasks: Tasks, admit: Admit, guard: AdmissionGuard) -> Effect 
 struct NotCreated {
     answer: AdmitError,
     disk: DiskState,
+}
+
+impl NotCreated {
+    /// The manifest did not take it. Where it surely does not name the file, that goes.
+    async fn unnamed(
+        log: &Arc<LogContext>,
+        running: &Running,
+        id: (StreamId, SegmentNo),
+        error: Error,
+    ) -> Self {
+        // Refused, as one that was asked for before a truncation is behind it; or there was no room in the
+        // manifest, and nothing was written: that is weather like any other full disk.
+        if matches!(error, Error::InvalidInput { .. } | Error::StorageFull) {
+            take_back(log, running, id).await;
+        }
+        let (answer, disk) = match error {
+            Error::StorageFull => (AdmitError::Short(Kind::Admission), DiskState::Full),
+            error => (AdmitError::Failed(error), DiskState::Fine),
+        };
+        Self { answer, disk }
+    }
+
+    fn tell(
+        self,
+        done: Reply<Result<Admitted, AdmitError>>,
+        stream: StreamId,
+        writer: WriterHandle,
+    ) -> Effect {
+        let _ = done.send(Err(self.answer));
+        match self.disk {
+            DiskState::Fine => Effect::None,
+            DiskState::Full => Effect::DiskFull { stream, writer },
+            DiskState::Broken(error) => Effect::Broken(error),
+        }
+    }
 }
 
 enum DiskState {

@@ -22,7 +22,7 @@ use super::{
     generation::{Who, ending},
 };
 use crate::{
-    context::Generation,
+    context::{Generation, LogContext},
     error::Error,
     exec::Running,
     protocol::{Reply, supervisor::OpenStream},
@@ -32,6 +32,7 @@ use crate::{
         segments::{Copies, Segment},
         shared::{Begin, DoorLimits, StreamShared},
     },
+    under_way::Hold,
     writer::{self, Start},
 };
 
@@ -317,6 +318,13 @@ pub(super) async fn reopen(
     }
 }
 
+/// Keeps sweeps out of the folder of a stream. One that hangs in the disk is waited for no longer than that.
+async fn hold_folder(log: &LogContext, id: StreamId) -> Result<Hold, Error> {
+    let patience = log.options.stall_after;
+    let hold = timeout(patience, log.under_way.hold_stream(id)).await;
+    hold.map_err(|_| Error::stalled("a sweep of the stream's folder", patience))
+}
+
 /// Recovers one stream from disk and tells the manifest. `counted` damaged stretches of it have been
 /// counted already.
 pub(super) async fn recover(
@@ -328,9 +336,7 @@ pub(super) async fn recover(
 ) -> Result<Prepared, Error> {
     let log = Arc::clone(&generation.log);
     // It makes copies under numbers of its own, which it names once all of them are there.
-    let patience = log.options.stall_after;
-    let hold = timeout(patience, log.under_way.hold_stream(id)).await;
-    let hold = hold.map_err(|_| Error::stalled("a sweep of the stream's folder", patience))?;
+    let hold = hold_folder(&log, id).await?;
     let (log_id, epoch) = (generation.id, generation.epoch);
     let (layout, now_ns) = (log.layout.clone(), log.clock.now_ns());
     let held = hold.clone();
