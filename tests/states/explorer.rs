@@ -186,12 +186,13 @@ impl Explorer {
 
     /// Recovers a disk, and once more what is durable then.
     ///
-    /// Where the cut was that of a process, what it had removed may come back by a cut of the power, once:
-    /// its successor saw nothing of it, and had no folder to sync.
+    /// Files may go by that in two cases, once. Where the cut was that of a process, what it had removed may
+    /// come back by a cut of the power: its successor saw nothing of it, and had no folder to sync. And where
+    /// the log had been closed in order, nobody has looked yet for what is trimmed.
     fn twice(&mut self, disk: &SimDisk, cut: &Cut, objects: &Objects) -> Result<Recovered, String> {
         let found = self.recover(disk, objects)?;
         let mut left = disk.preview_cut(sim::Cut::AllLost);
-        let mut may_move = *cut == Cut::Killed;
+        let mut may_move = *cut == Cut::Killed || found.findings.was_closed;
         loop {
             let again = self.recover(&left, objects);
             let again = again.map_err(|what| format!("the second recovery: {what}"))?;

@@ -108,7 +108,7 @@ impl Plan {
             settings: settings(flush, tiers, streams as u64),
             tiers,
             lives: lives.collect(),
-            with_creation: seed % 8 == 0,
+            with_creation: seed.is_multiple_of(8),
             all_through_actors,
         }
     }
