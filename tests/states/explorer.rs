@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Of so many new states one is recovered through the actors.
-const THROUGH_ACTORS: u64 = 32;
+const THROUGH_ACTORS: u64 = 64;
 /// Of so many new states the recovery is stopped at each of its changes as well.
 const STOPPED_AGAIN: u64 = 64;
 
@@ -164,18 +164,22 @@ impl Explorer {
                 || (is_new && number.is_multiple_of(THROUGH_ACTORS)),
             stopped_again: is_new && number.is_multiple_of(STOPPED_AGAIN),
         });
-        let (others, stopping) = (disk.copy(), disk.copy());
+        // The first recovery changes the disk.
+        let others = (depth.through_actors || depth.stopped_again).then(|| disk.copy());
         let judged = catch_unwind(AssertUnwindSafe(|| {
             let found = self.twice(&disk, cut, &boundary.objects)?;
             keeps(&boundary.promises, &found.streams)?;
+            let Some(other) = others else {
+                return Ok(found);
+            };
+            let (objects, promises) = (&boundary.objects, &boundary.promises);
             if depth.through_actors {
                 self.tally.through_actors += 1;
-                let whole =
-                    through_actors(&self.plan, &others, &boundary.objects, &boundary.promises);
+                let whole = through_actors(&self.plan, &other.copy(), objects, promises);
                 whole.map_err(|what| format!("through the actors, {what}"))?;
             }
             if depth.stopped_again {
-                self.stop_again(&stopping, &boundary.objects, &boundary.promises)?;
+                self.stop_again(&other, objects, promises)?;
             }
             Ok(found)
         }));
