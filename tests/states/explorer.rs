@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Of so many new states one is recovered through the actors.
-const THROUGH_ACTORS: u64 = 32;
+const THROUGH_ACTORS: u64 = 64;
 /// Of so many new states the recovery is stopped at each of its changes as well.
 const STOPPED_AGAIN: u64 = 64;
 
@@ -164,18 +164,22 @@ impl Explorer {
                 || (is_new && number.is_multiple_of(THROUGH_ACTORS)),
             stopped_again: is_new && number.is_multiple_of(STOPPED_AGAIN),
         });
-        let (others, stopping) = (disk.copy(), disk.copy());
+        // The first recovery changes the disk.
+        let others = (depth.through_actors || depth.stopped_again).then(|| disk.copy());
         let judged = catch_unwind(AssertUnwindSafe(|| {
             let found = self.twice(&disk, cut, &boundary.objects)?;
             keeps(&boundary.promises, &found.streams)?;
+            let Some(other) = others else {
+                return Ok(found);
+            };
+            let (objects, promises) = (&boundary.objects, &boundary.promises);
             if depth.through_actors {
                 self.tally.through_actors += 1;
-                let whole =
-                    through_actors(&self.plan, &others, &boundary.objects, &boundary.promises);
+                let whole = through_actors(&self.plan, &other.copy(), objects, promises);
                 whole.map_err(|what| format!("through the actors, {what}"))?;
             }
             if depth.stopped_again {
-                self.stop_again(&stopping, &boundary.objects, &boundary.promises)?;
+                self.stop_again(&other, objects, promises)?;
             }
             Ok(found)
         }));
@@ -186,12 +190,13 @@ impl Explorer {
 
     /// Recovers a disk, and once more what is durable then.
     ///
-    /// Where the cut was that of a process, what it had removed may come back by a cut of the power, once:
-    /// its successor saw nothing of it, and had no folder to sync.
+    /// Files may go by that in two cases, once. Where the cut was that of a process, what it had removed may
+    /// come back by a cut of the power: its successor saw nothing of it, and had no folder to sync. And where
+    /// the log had been closed in order, nobody has looked yet for what is trimmed.
     fn twice(&mut self, disk: &SimDisk, cut: &Cut, objects: &Objects) -> Result<Recovered, String> {
         let found = self.recover(disk, objects)?;
         let mut left = disk.preview_cut(sim::Cut::AllLost);
-        let mut may_move = *cut == Cut::Killed;
+        let mut may_move = *cut == Cut::Killed || found.findings.was_closed;
         loop {
             let again = self.recover(&left, objects);
             let again = again.map_err(|what| format!("the second recovery: {what}"))?;

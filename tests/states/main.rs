@@ -4,6 +4,7 @@
 mod bucket;
 mod cuts;
 mod explorer;
+mod found;
 mod kept_and_broken;
 mod plan;
 mod promises;

@@ -33,6 +33,8 @@ pub struct Recovered {
 /// What a recovery told of its own doings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
+    /// It had been closed in order: nothing was looked for.
+    pub was_closed: bool,
     /// Tails that were cut or copied.
     pub tails: Vec<String>,
     /// Files that were removed or set aside.
@@ -103,6 +105,7 @@ pub fn findings(report: &RecoveryReport) -> Result<Findings, String> {
     let moved = report.quarantined.iter().chain(&report.removed);
     let moved = moved.map(|path| path.display().to_string());
     Ok(Findings {
+        was_closed: report.clean,
         tails: streams.collect(),
         files: moved.collect(),
     })

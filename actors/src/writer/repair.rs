@@ -22,10 +22,16 @@ use super::{
 use crate::{
     context::Counters,
     error::Error,
-    protocol::coordinator::{Admit, AdmitError, Admitted, Changed},
+    protocol::{
+        Reply,
+        coordinator::{Admit, AdmitError, Admitted, Changed},
+    },
     stream::{budget::UnsyncedPermit, segments::Segment},
     under_way::Hold,
 };
+
+/// Who waits for a seal.
+type SealReply = Reply<Result<Offset, Error>>;
 
 /// An unsealed segment that ends here, at its last durable byte.
 struct Ending {
@@ -82,13 +88,17 @@ impl WriterActor {
         let outcome = self.try_repair(unwritten).await;
         self.repairing = false;
         match outcome {
-            Ok(()) => {
+            Ok(unsealed) => {
                 // A request that waited for room at the flusher is of no use any more.
                 self.flusher_has_room();
                 self.repaired += 1;
                 Counters::add(&self.generation.log.counters.repairs, 1);
                 self.generation.log.meters.repairs.increment(1);
                 tracing::info!(target: "tierlog::writer", stream = %self.stream.name, "written again elsewhere");
+                // Who had asked for a seal gets one: of the segment in which their records are now.
+                if !unsealed.is_empty() {
+                    self.seal_now(unsealed).await;
+                }
             }
             Err(second) => {
                 let why = format!("{cause}; and writing again elsewhere failed: {second}");
@@ -97,7 +107,8 @@ impl WriterActor {
         }
     }
 
-    async fn try_repair(&mut self, unwritten: Vec<Placed>) -> Result<(), Error> {
+    /// Gives who waits for a seal that came to nothing.
+    async fn try_repair(&mut self, unwritten: Vec<Placed>) -> Result<Vec<SealReply>, Error> {
         // What is under way ends first: nothing may be written or synced while this goes on.
         let mut unwritten = unwritten;
         if let Some(write) = self.write.take() {
@@ -111,10 +122,11 @@ impl WriterActor {
         {
             let _ = self.within(done).await?;
         }
-        let mut endings = Vec::new();
+        let (mut endings, mut unsealed) = (Vec::new(), Vec::new());
         if let Some(sealing) = self.sealing.take() {
             match sealing.into_unsynced() {
-                Ok((active, done)) => {
+                Ok((active, done, replies)) => {
+                    unsealed = replies;
                     if let Some(done) = done {
                         let _ = self.within(done).await?;
                     }
@@ -164,7 +176,7 @@ impl WriterActor {
         }
         self.active = Some(active);
         self.settle(end, frames).await;
-        Ok(())
+        Ok(unsealed)
     }
 
     fn ending(&self, active: &Active, unwritten: &[Placed]) -> Ending {

@@ -63,6 +63,9 @@ impl std::fmt::Debug for Stage {
     }
 }
 
+/// A segment whose footer nobody knows to be durable.
+pub(super) type Unsynced = (Active, Option<SealJob>, Vec<Reply<Result<Offset, Error>>>);
+
 /// What happened to a segment that is being sealed.
 pub enum SealingEvent {
     /// The footer is written and synced, or not.
@@ -111,11 +114,11 @@ impl Sealing {
         }
     }
 
-    /// What it was, unless it is synced; with its sync, while that is under way.
-    pub(super) fn into_unsynced(self) -> Result<(Active, Option<SealJob>), Box<Self>> {
+    /// What it was, unless it is synced; with its sync, while that is under way, and with whom it was for.
+    pub(super) fn into_unsynced(self) -> Result<Unsynced, Box<Self>> {
         match self.stage {
-            Stage::Syncing(done) => Ok((self.active, Some(done))),
-            Stage::Failed => Ok((self.active, None)),
+            Stage::Syncing(done) => Ok((self.active, Some(done), self.replies)),
+            Stage::Failed => Ok((self.active, None, self.replies)),
             Stage::Sending { .. } | Stage::Committing(_) | Stage::Waiting(_) => Err(Box::new(self)),
         }
     }

@@ -394,9 +394,10 @@ impl World {
             match node {
                 Node::Folder(folder) => {
                     let durable = folder.durable.iter();
-                    let names = durable.filter_map(|(name, at)| Some((name.clone(), at.1?)));
-                    let names: BTreeMap<_, _> = names.collect();
-                    if names != folder.names {
+                    let durable = durable.filter_map(|(name, at)| Some((name, at.1?)));
+                    let seen = folder.names.iter().map(|(name, node)| (name, *node));
+                    if !durable.clone().eq(seen) {
+                        let names = durable.map(|(name, node)| (name.clone(), node)).collect();
                         Arc::make_mut(folder).names = names;
                     }
                 }
@@ -466,7 +467,8 @@ impl World {
 
     /// Drops what no name, no handle and no pending change leads to any more.
     pub(super) fn collect_garbage(&mut self) {
-        let mut reached = BTreeSet::from([ROOT]);
+        let mut reached = vec![false; usize::try_from(self.next_node).unwrap_or(usize::MAX)];
+        let at = |id: NodeId| usize::try_from(id).unwrap_or(usize::MAX);
         let mut next = vec![ROOT];
         next.extend(
             self.pending
@@ -480,14 +482,17 @@ impl World {
             }
         }
         while let Some(id) = next.pop() {
-            reached.insert(id);
+            if std::mem::replace(&mut reached[at(id)], true) {
+                continue;
+            }
             if let Some(Node::Folder(folder)) = self.nodes.get(&id) {
-                let durable = folder.durable.values().filter_map(|(_, node)| *node);
-                let all = folder.names.values().copied().chain(durable);
-                next.extend(all.filter(|node| !reached.contains(node)));
+                next.extend(folder.names.values().copied());
+                next.extend(folder.durable.values().filter_map(|(_, node)| *node));
             }
         }
-        self.nodes.retain(|id, _| reached.contains(id));
+        if self.nodes.keys().any(|id| !reached[at(*id)]) {
+            self.nodes.retain(|id, _| reached[at(*id)]);
+        }
         for (id, node) in &mut self.nodes {
             if let Node::Folder(folder) = node
                 && !self.pending.iter().any(|change| change.touches(*id))
