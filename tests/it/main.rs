@@ -7,6 +7,7 @@ mod cold;
 mod crossings;
 mod damage;
 mod documents;
+mod ends;
 mod examples;
 mod faults;
 mod folder;

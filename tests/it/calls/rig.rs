@@ -119,6 +119,8 @@ impl Rig {
             settings.data = "/plain".into();
             settings.set("read", "map").expect("a setting");
             settings.set("warm_budget", "8MiB").expect("a setting");
+            // A batch is longer than the room that a segment begins with.
+            settings.set("max_record", "32KiB").expect("a setting");
         }
         settings
     }

@@ -219,13 +219,9 @@ impl Begun<'_> {
         self.append(account, stream, 3, Level::Durable).await;
         self.seal(stream).await;
         self.steps.begin("batch");
-        account.batch(stream, 2).await;
-        self.steps.begin("append several");
-        account.several(stream, 6).await;
+        account.batch(stream, 4).await;
         self.truncate(account, stream, 1).await;
-        self.truncate(account, stream, 5).await;
-        self.truncate(account, stream, 1).await;
-        self.truncate(account, stream, 2).await;
+        self.truncate(account, stream, 4).await;
         self.append(account, stream, 80, Level::Durable).await;
         self.read(account, stream).await;
         let many = stream.watermarks().durable.get().saturating_sub(5);
