@@ -13,7 +13,11 @@ use tierlog::{
     Error, From, ReadOnly, Settings, Stream, Supervisor,
     testing::{
         Clock, Injected,
-        storage::disk::{Disk, fault::FaultDisk, sim::SimDisk},
+        storage::disk::{
+            Disk,
+            fault::{CallKind, Calls, Fault, FaultDisk},
+            sim::SimDisk,
+        },
     },
 };
 use tokio::{
@@ -249,7 +253,7 @@ async fn work(life: &Arc<Life>, rng: &mut Rng) -> (End, Option<Heir>) {
         if rng.u32(0..3) == 0 {
             trouble::arm(life, rng, *trouble);
             if *trouble == Trouble::Full {
-                let left = rng.u64(0..24) * 1_024;
+                let left = rng.u64(0..12) * 1_024;
                 life.say(format_args!("the disk has room for {left} bytes"));
                 life.disk.set_capacity(Some(life.disk.used() + left));
             }
@@ -298,6 +302,16 @@ async fn work(life: &Arc<Life>, rng: &mut Rng) -> (End, Option<Heir>) {
         Some(rival) => rival.await.unwrap_or_default(),
         None => None,
     };
+    if in_the_midst && rival.is_none() && rng.bool() {
+        stop_machine(life, rng).await;
+        workers.iter().for_each(JoinHandle::abort);
+        beside.end();
+        let end = match rng.bool() {
+            true => End::Killed,
+            false => End::PowerCut(rng.u64(..)),
+        };
+        return (end, None);
+    }
     let end = match rng.u32(0..6) {
         _ if rival.is_some() => {
             life.closing.store(true, Ordering::Relaxed);
@@ -313,6 +327,20 @@ async fn work(life: &Arc<Life>, rng: &mut Rng) -> (End, Option<Heir>) {
     workers.iter().for_each(JoinHandle::abort);
     beside.end();
     (end, rival)
+}
+
+/// The machine stops in the midst of some job, before one of the next calls that change anything: from
+/// then on each is as if it had never been made.
+async fn stop_machine(life: &Arc<Life>, rng: &mut Rng) {
+    let nth = rng.u64(1..40);
+    life.say(format_args!("the machine stops before the {nth}th change"));
+    life.world
+        .points
+        .pass("app: the machine stopped in the midst of a job");
+    life.halted.store(true, Ordering::Relaxed);
+    let changes = Calls::of_kinds(&CallKind::CHANGING).nth(nth).forever();
+    let _ = life.plan.fail(changes, Fault::Halt);
+    sleep(Duration::from_micros(rng.u64(0..60_000))).await;
 }
 
 /// Those who are there for as long as the process is.

@@ -39,7 +39,12 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    const ALL: [Self; 13] = [
+    /// Those with many kinds of consequences come twice as often.
+    const ALL: [Self; 17] = [
+        Self::Syncs,
+        Self::Manifest,
+        Self::Full,
+        Self::Actors,
         Self::Writes,
         Self::Syncs,
         Self::Reads,

@@ -113,7 +113,7 @@ async fn disturb(life: &Life, rng: &mut Rng, points: usize) {
     // Those that are replaced alone have few points, and come as often as the others.
     let lists = [POINTS, MOVE_POINTS, COLD_POINTS];
     let list = match rng.u32(0..6) {
-        0 | 1 => lists[rng.usize(0..points)],
+        0..=2 => lists[rng.usize(0..points)],
         _ => POINTS,
     };
     let point = list[rng.usize(0..list.len())];

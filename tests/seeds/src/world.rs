@@ -164,6 +164,8 @@ pub struct Life {
     pub quiet: Arc<AtomicBool>,
     /// It is closing, or was overtaken: errors that say so are none.
     pub closing: AtomicBool,
+    /// Its machine is about to stop.
+    pub halted: AtomicBool,
     /// Somebody tries to claim its Tier 2.
     pub rivalled: AtomicBool,
     /// He has claimed it.
@@ -186,6 +188,7 @@ impl Life {
             faults: Faults::default(),
             quiet: Arc::default(),
             closing: AtomicBool::new(false),
+            halted: AtomicBool::new(false),
             rivalled: AtomicBool::new(false),
             overtaken: AtomicBool::new(false),
             at_work: Mutex::new(None),
@@ -266,6 +269,7 @@ impl Life {
         let lies = plan.has(Trouble::Lies);
         let fine = match error {
             Error::Corrupt(_) => lies,
+            _ if self.halted.load(Ordering::Relaxed) => true,
             Error::Storage(error) => match &**error {
                 StorageError::Corrupt(_) | StorageError::CorruptFile { .. } => lies,
                 _ => !plan.is_calm(),
