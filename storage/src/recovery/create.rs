@@ -22,7 +22,7 @@ use std::{
 };
 
 use super::{
-    leftovers::{is_own, list, make_dir, remove_all},
+    leftovers::{is_own, list, make_dir, remove_all, sync_dir},
     open::{OpenOptions, OpenedLog},
     report::RecoveryReport,
 };
@@ -33,7 +33,7 @@ use crate::{
     ids::{Epoch, LogId},
     layout::{Layout, parse_manifest_name, parse_stream_dir},
     manifest::{Current, Entry, ManifestLog, ManifestState, SegmentState, replay},
-    segment::file::keep_or_remove,
+    segment::file::make_dir_anew,
 };
 
 /// What a directory holds.
@@ -124,7 +124,7 @@ pub(super) fn make_root(disk: &dyn Disk, root: &Path) -> Result<()> {
         None => return Ok(()),
     };
     match disk.create_dir(root) {
-        Ok(()) => keep_or_remove(disk, &parent, &[root.to_path_buf()]),
+        Ok(()) => sync_or_remove(disk, &parent, root),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             // It may be the work of a creation that died before its sync. A parent that is not ours
             // to open was not ours to create in either.
@@ -137,10 +137,20 @@ pub(super) fn make_root(disk: &dyn Disk, root: &Path) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             make_root(disk, &parent)?;
             make_dir(disk, root)?;
-            keep_or_remove(disk, &parent, &[root.to_path_buf()])
+            sync_or_remove(disk, &parent, root)
         }
         Err(error) => Err(StorageError::io("create", root, error)),
     }
+}
+
+/// Makes the name of a folder durable that was created just now. Where that fails the kernel has forgotten
+/// it, and the next sync would succeed without: so that it is created anew then, it goes.
+fn sync_or_remove(disk: &dyn Disk, parent: &Path, made: &Path) -> Result<()> {
+    let synced = sync_dir(disk, parent);
+    if synced.is_err() {
+        let _ = disk.remove_dir(made);
+    }
+    synced
 }
 
 /// Writes the first manifest of a log into a directory that holds nothing, and makes it count.
@@ -154,9 +164,9 @@ fn first_manifest(
     remove_all(&**disk, vec![layout.manifest(FIRST), layout.current_tmp()])?;
     let folders = [layout.manifest_dir(), layout.streams_dir()];
     for folder in &folders {
-        make_dir(&**disk, folder)?;
+        make_dir_anew(&**disk, folder)?;
     }
-    keep_or_remove(&**disk, layout.root(), &folders)?;
+    sync_dir(&**disk, layout.root())?;
     let mut manifest =
         ManifestLog::create(disk, layout, FIRST, state, &opts.manifest, opts.now_ns)?;
     manifest.publish()?;

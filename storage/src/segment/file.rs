@@ -210,30 +210,28 @@ fn make_durable(
 }
 
 fn ensure_stream_dir(disk: &dyn Disk, layout: &Layout, stream: StreamId) -> Result<()> {
-    let dir = layout.stream_dir(stream);
-    match disk.create_dir(&dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(StorageError::io("create", &dir, error))
-        }
-        // Also where the folder exists: its maker may have been killed before its own sync, and
-        // then a power cut would take the folder with all that was called durable in it.
-        _ => keep_or_remove(disk, &layout.streams_dir(), &[dir]),
-    }
+    make_dir_anew(disk, &layout.stream_dir(stream))?;
+    // Also where the folder exists: its maker may have been killed before its own sync, and
+    // then a power cut would take the folder with all that was called durable in it.
+    sync_dir(disk, &layout.streams_dir())
 }
 
-/// Makes the names of folders durable that may have been made just now. Where that fails, those that hold
-/// nothing are removed: the kernel has forgotten their names, the next sync would succeed without them,
-/// and what was called durable in such a folder would go with it at a power cut. One that is made anew is
-/// a new name. One that holds something was durable before that came into it.
-pub(crate) fn keep_or_remove(disk: &dyn Disk, parent: &Path, made: &[PathBuf]) -> Result<()> {
-    let synced = sync_dir(disk, parent);
-    if synced.is_err() {
-        for dir in made {
-            // That it holds something is as good a reason to fail as any.
-            let _ = disk.remove_dir(dir);
-        }
+/// Creates a folder, also where there is one that holds nothing: the sync that was to make its name durable
+/// may have failed, the kernel has forgotten the name then, and the next sync would succeed without it.
+/// One that holds something was durable before that came into it.
+pub(crate) fn make_dir_anew(disk: &dyn Disk, dir: &Path) -> Result<()> {
+    let mut made = disk.create_dir(dir);
+    let is_there = |made: &io::Result<()>| {
+        let error = made.as_ref().err();
+        error.is_some_and(|error| error.kind() == io::ErrorKind::AlreadyExists)
+    };
+    if is_there(&made) && disk.remove_dir(dir).is_ok() {
+        made = disk.create_dir(dir);
     }
-    synced
+    match made {
+        Err(_) if is_there(&made) => Ok(()),
+        made => made.map_err(|error| StorageError::io("create", dir, error)),
+    }
 }
 
 fn remove_again(disk: &dyn Disk, layout: &Layout, stream: StreamId, path: &Path) {

@@ -25,7 +25,7 @@ pub struct Site {
 }
 
 /// The calls of a disk by name; `true` for names that other things have as well.
-const METHODS: [(&str, CallKind, bool); 18] = [
+const METHODS: [(&str, CallKind, bool); 19] = [
     ("create_new", CallKind::CreateNew, false),
     ("open", CallKind::Open, true),
     ("create_dir", CallKind::CreateDir, false),

@@ -51,14 +51,16 @@ pub async fn make(life: Arc<Life>, points: usize) {
 /// Before a log is opened, or in the midst of its work: some call of the disk will fail.
 pub fn arm(life: &Life, rng: &mut Rng, trouble: Trouble) {
     use CallKind::{
-        Allocate, CreateDir, CreateNew, Link, List, Open, ReadAt, Remove, Rename, SetLen, SyncData,
-        SyncDir, WriteAt,
+        Allocate, CreateDir, CreateNew, Link, List, Open, ReadAt, Remove, RemoveDir, Rename,
+        SetLen, SyncData, SyncDir, WriteAt,
     };
     let kinds: &[CallKind] = match trouble {
         Trouble::Writes => &[WriteAt, Allocate, SetLen],
         Trouble::Syncs => &[SyncData, SyncDir],
         Trouble::Reads => &[ReadAt, Open],
-        Trouble::Names => &[CreateNew, CreateDir, Rename, Remove, List, SyncDir, Link],
+        Trouble::Names => &[
+            CreateNew, CreateDir, Rename, Remove, RemoveDir, List, SyncDir, Link,
+        ],
         Trouble::Manifest => &[WriteAt, SyncData, Allocate, CreateNew, CreateNew, Rename],
         _ => return,
     };
@@ -85,8 +87,6 @@ pub fn arm(life: &Life, rng: &mut Rng, trouble: Trouble) {
     let calls = Calls::of(kind).nth(nth).times(times);
     let calls = match trouble {
         Trouble::Manifest => calls.at(is_manifest),
-        // The name of a stream's folder that a failed sync forgot is not made again: see the README.
-        _ if kind == SyncDir => calls.at(|path| !path.ends_with("streams")),
         _ => calls,
     };
     life.say(format_args!(
