@@ -192,10 +192,11 @@ fn an_open_makes_of_planted_files_what_a_sweep_makes_of_them() {
             .filter(|path| path.starts_with("streams"))
             .map(|path| root.join(path))
             .collect();
-        // And the segment that was made ahead.
         let removed = |path| recovery.removed.contains(path);
         assert!(expected.iter().all(removed), "{recovery}");
-        assert_eq!(recovery.removed.len(), expected.len() + 1, "{recovery}");
+        // And the segment that was made ahead, if the close came behind it.
+        let others = recovery.removed.len() - expected.len();
+        assert!(others <= 1, "{recovery}");
         assert_eq!(recovery.quarantined.len(), planted.of_this_log.len());
         assert_eq!(recovery.foreign.len(), planted.foreign.len() + 1);
         let swept = sweep_all(&log).await;
