@@ -85,8 +85,15 @@ pub fn arm(life: &Life, rng: &mut Rng, trouble: Trouble) {
     let calls = Calls::of(kind).nth(nth).times(times);
     let calls = match trouble {
         Trouble::Manifest => calls.at(is_manifest),
-        // The name of a stream's folder that a failed sync forgot is not made again: see the README.
-        _ if kind == SyncDir => calls.at(|path| !path.ends_with("streams")),
+        // A folder whose name a failed sync forgot is not made again: see the README of the tests.
+        _ if kind == SyncDir => {
+            let is_first = life.name.starts_with('0');
+            let makes_folders = move |path: &Path| {
+                let is_root = path.parent().is_none_or(|above| above.parent().is_none());
+                path.ends_with("streams") || (is_first && is_root)
+            };
+            calls.at(move |path| !makes_folders(path))
+        }
         _ => calls,
     };
     life.say(format_args!(
