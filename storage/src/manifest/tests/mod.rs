@@ -9,3 +9,4 @@ mod foreign;
 mod power;
 mod support;
 mod transitions;
+mod uploads;
