@@ -416,9 +416,8 @@ impl Stream {
     ///
     /// # Errors
     /// `Trimmed` when the cut would lie below the start; `Archived` when it would take back what is;
-    /// `WouldBlock` when the kept part of a frame needs a segment and there is no room for one; `Unavailable`
-    /// while a segment that is to go or to be cut is on its way between tiers, or is being uploaded. Nothing was
-    /// cut then. `Unavailable` as well when the writer ended in the midst of it: look at the watermarks.
+    /// `WouldBlock` without room for a segment that it needs; `Unavailable` while one that it cuts moves between
+    /// tiers: nothing was cut. `Unavailable` too when the writer ends meanwhile: look at the watermarks.
     pub async fn truncate_after(&self, last: Option<Offset>) -> Result<Offset, Error> {
         let end = last.map_or(Offset::ZERO, |last| last.plus(1));
         self.command(|reply| Control::Truncate(end, reply)).await

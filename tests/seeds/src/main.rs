@@ -6,6 +6,7 @@ mod bucket;
 mod calls;
 mod clock;
 mod command;
+mod last;
 mod lives;
 mod model;
 mod observer;
@@ -20,6 +21,7 @@ mod seed;
 mod sometimes;
 mod trace;
 mod trouble;
+mod work;
 mod world;
 
 use std::process::ExitCode;

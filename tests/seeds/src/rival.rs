@@ -14,7 +14,8 @@ use tokio::time::sleep;
 
 use crate::{
     append::Appending,
-    lives::{archive_all, check, injected, open},
+    last::archive_all,
+    lives::{check, injected, open},
     world::{Life, NAMES, World},
 };
 

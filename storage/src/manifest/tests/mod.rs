@@ -10,3 +10,4 @@ mod parts;
 mod power;
 mod support;
 mod transitions;
+mod uploads;

@@ -9,7 +9,7 @@ use crate::{
     manifest::{Entry, Keep, ManifestState, RetentionState, SealedFacts, SegmentStatus},
 };
 
-const S: StreamId = StreamId::from_bytes([1; 16]);
+pub(super) const S: StreamId = StreamId::from_bytes([1; 16]);
 
 fn segment(no: u64) -> Entry {
     Entry::SegmentCreated {
@@ -22,7 +22,7 @@ fn segment(no: u64) -> Entry {
     }
 }
 
-fn closed(no: u64, base: u64, end: u64) -> Entry {
+pub(super) fn closed(no: u64, base: u64, end: u64) -> Entry {
     Entry::Closed {
         stream: S,
         segment: SegmentNo(no),
@@ -47,7 +47,7 @@ fn sealed_at(no: u64, base: u64, end: u64) -> Entry {
     sealed(S, SegmentNo(no), facts)
 }
 
-fn truncated(end: u64, incarnation: u64) -> Entry {
+pub(super) fn truncated(end: u64, incarnation: u64) -> Entry {
     Entry::TruncatedAfter {
         stream: S,
         end: Offset(end),
@@ -55,7 +55,7 @@ fn truncated(end: u64, incarnation: u64) -> Entry {
     }
 }
 
-fn archived(end: u64) -> Entry {
+pub(super) fn archived(end: u64) -> Entry {
     Entry::Archived {
         stream: S,
         end: Offset(end),
@@ -69,7 +69,7 @@ fn retention(age_ns: Keep, bytes: Keep) -> Entry {
     }
 }
 
-fn trimmed(start: u64) -> Entry {
+pub(super) fn trimmed(start: u64) -> Entry {
     Entry::Trimmed {
         stream: S,
         start: Offset(start),
@@ -103,7 +103,7 @@ fn mark(durable: u64, segment: Option<u64>) -> Entry {
 }
 
 /// A stream with the segments 0..n, ten records each, all sealed, and `n` open.
-fn filled(n: u64) -> ManifestState {
+pub(super) fn filled(n: u64) -> ManifestState {
     let mut state = ManifestState::new(LOG);
     let mut entries = vec![created("orders")];
     for no in 0..n {
@@ -115,14 +115,14 @@ fn filled(n: u64) -> ManifestState {
 }
 
 #[track_caller]
-fn refused(state: &mut ManifestState, entry: &Entry) {
+pub(super) fn refused(state: &mut ManifestState, entry: &Entry) {
     let before = state.clone();
     let error = state.apply(entry).expect_err("must be refused");
     assert!(matches!(error, StorageError::Invalid { .. }), "{error}");
     assert_eq!(*state, before);
 }
 
-fn numbers(state: &ManifestState) -> Vec<u64> {
+pub(super) fn numbers(state: &ManifestState) -> Vec<u64> {
     state.streams[&S].segments.keys().map(|no| no.0).collect()
 }
 
@@ -248,29 +248,6 @@ fn an_object_is_known_until_it_is_deleted() {
     assert_eq!(numbers(&state), [1]);
 }
 
-/// A segment was cut while it was uploaded, and its rest sealed and compressed before the upload came
-/// back. The object, of all that it had been, then stood for the rest: published, so that the compressed
-/// file went, and no reader took the object for what it was said to be.
-#[test]
-fn a_segment_that_is_being_uploaded_is_not_cut() {
-    let mut state = filled(2);
-    let (stream, segment) = (S, SegmentNo(1));
-    let cut = truncated(15, 2);
-    let mut idle = state.clone();
-    idle.apply(&cut).unwrap();
-    idle.apply(&closed(1, 10, 15)).unwrap();
-    state
-        .apply(&Entry::UploadStarted {
-            stream,
-            segment,
-            key: "k".into(),
-            upload_id: "1".into(),
-        })
-        .unwrap();
-    state.apply(&cut).unwrap();
-    refused(&mut state, &closed(1, 10, 15));
-}
-
 #[test]
 fn how_much_a_stream_keeps_outlives_snapshots_and_cuts() {
     let mut state = filled(2);
@@ -320,38 +297,6 @@ fn a_stream_is_archived_without_a_hole_and_only_as_far_as_its_objects_reach() {
     let mut again = ManifestState::new(LOG);
     again.apply_all(&snapshot).unwrap();
     assert_eq!(again.streams[&S].archived, Offset(30));
-}
-
-/// A segment was trimmed while its upload was under way, so that it stayed known for its object's sake. It
-/// passed for a hole: nothing behind it could ever be archived, nor Tier 2 be claimed again.
-#[test]
-fn what_was_trimmed_during_its_upload_is_no_hole_in_the_archive() {
-    let mut state = filled(3);
-    let upload = |no: u64| Entry::UploadStarted {
-        stream: S,
-        segment: SegmentNo(no),
-        key: "k".into(),
-        upload_id: "1".into(),
-    };
-    let uploaded = |no: u64| Entry::Uploaded {
-        stream: S,
-        segment: SegmentNo(no),
-        key: "k".into(),
-        len: 1,
-        crc: 2,
-    };
-    state.apply(&uploaded(0)).unwrap();
-    state.apply(&archived(10)).unwrap();
-    state.apply(&upload(1)).unwrap();
-    state.apply(&uploaded(2)).unwrap();
-    refused(&mut state, &archived(30));
-    state.apply(&trimmed(20)).unwrap();
-    assert_eq!(
-        numbers(&state),
-        [0, 1, 2, 3],
-        "their objects are to be deleted"
-    );
-    state.apply(&archived(30)).unwrap();
 }
 
 #[test]
