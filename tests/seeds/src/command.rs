@@ -180,9 +180,11 @@ impl Commands {
         match self.life.ends("a sweep", call).await {
             Ok(report) => {
                 self.life.world.points.pass("app: a sweep");
-                let removed = report.removed;
-                self.life
-                    .say(format_args!("swept, {removed} removed, dry: {dry}"));
+                let here = report.directory.removed;
+                let there = report.tier_2.map_or(0, |swept| swept.removed);
+                self.life.say(format_args!(
+                    "swept, {here} files and {there} objects removed, dry: {dry}"
+                ));
             }
             Err(error) => self.life.excused("a sweep", &error),
         }
