@@ -88,7 +88,10 @@ pub fn files_are_the_disks(source: &Source) -> Vec<Breach> {
     let mut found = Vec::new();
     for path in source.paths.iter().filter(|path| !source.test[path.end]) {
         let is_fs = path.parts.len() > 1 && path.parts[1] == "fs" && path.parts[0] != "crate";
+        // The priority of a thread is no file.
+        let is_thread = ["process", "thread"].map(|of| path.starts_with(&["rustix", of]));
         let is_crate = path.parts.len() > 1 && FILE_CRATES.contains(&path.parts[0].as_str());
+        let is_crate = is_crate && !is_thread.contains(&true);
         let renamed = path.starts_with(&["std", "*"]) || path.starts_with(&["std", "os", "fd"]);
         let opens = path.parts.len() == 2
             && path.parts[0] == "File"
@@ -264,6 +267,10 @@ mod tests {
             assert_eq!(count(rule, "tests/it/x.rs", text), 0, "{text}");
             assert_eq!(count(rule, "src/bin/tierlog/x.rs", text), 0, "{text}");
         }
+        assert_eq!(
+            count(rule, "actors/src/x.rs", "rustix::thread::gettid()"),
+            0
+        );
         assert_eq!(
             count(rule, "src/x.rs", "ClaimsFile::create(disk, layout)"),
             0

@@ -123,6 +123,17 @@ const APART: &[(&str, &str, &str)] = &[
         "a reserve that was cut short: storage/src/manifest/tests/faults.rs",
     ),
     (
+        "storage/src/recovery/create.rs",
+        "RemoveDir",
+        "the folder above the log's can't be synced: storage/tests/recovery/creation.rs",
+    ),
+    (
+        "storage/src/recovery/sweep.rs",
+        "Open",
+        "a leftover in the directory: tests/it/sweep/planted.rs",
+    ),
+    ("storage/src/recovery/sweep.rs", "Len", "the same"),
+    (
         "storage/src/recovery/tail.rs",
         "ReadAt",
         "a segment shorter than its header: storage/tests/recovery/damage.rs",

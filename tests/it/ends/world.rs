@@ -10,9 +10,14 @@ use tierlog::{
     Error, Level, Offset, ReadOnly, Settings, Stream, Supervisor,
     testing::{
         Faults, Injected,
-        storage::disk::{
-            fault::{CallKind, Calls, Fault, FaultDisk, FaultPlan},
-            sim::SimDisk,
+        storage::{
+            SegmentNo,
+            disk::{
+                Disk,
+                fault::{CallKind, Calls, Fault, FaultDisk, FaultPlan},
+                sim::SimDisk,
+            },
+            layout::Layout,
         },
     },
 };
@@ -146,6 +151,9 @@ impl World {
         if point == "coordinator.before_discard" {
             leave_one(&self.bucket).await;
         }
+        if point == "coordinator.before_take" || point == "coordinator.before_clean" {
+            self.leave_a_file();
+        }
         for round in 0..3 {
             for step in 0..8 {
                 if seen() {
@@ -161,6 +169,13 @@ impl World {
         if let Some(log) = self.take_log() {
             let _report = timeout(STEP, log.shutdown(Duration::from_secs(1))).await;
         }
+    }
+
+    /// Of a segment that nothing names, for a sweep to find.
+    fn leave_a_file(&self) {
+        let path = Layout::new("/log").segment(self.stream.id(), SegmentNo(9_999));
+        let file = self.disk.create_new(&path).expect("a name that is free");
+        file.sync_data().expect("synced");
     }
 
     async fn work(&self, step: u32, round: u32) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! Segments that are compressed, dropped, made again, cut and trimmed, while they are read.
 
 mod ahead;
+mod beside;
 mod copies;
 mod crashes;
 mod mixed;

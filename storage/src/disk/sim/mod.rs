@@ -229,11 +229,11 @@ impl Disk for SimDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.world()?.remove(path)
+        self.world()?.remove(path, false)
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.world()?.remove_dir(path)
+        self.world()?.remove(path, true)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {

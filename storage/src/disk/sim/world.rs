@@ -260,21 +260,12 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
+    /// Removes a file, or an empty folder.
+    pub(super) fn remove(&mut self, path: &Path, folder: bool) -> io::Result<()> {
         let node = self.find(path)?;
-        self.file(node)?;
-        let (folder, name) = self.place(path)?;
-        self.change(vec![Set {
-            folder,
-            name: name.into(),
-            to: None,
-        }]);
-        Ok(())
-    }
-
-    pub(super) fn remove_dir(&mut self, path: &Path) -> io::Result<()> {
-        let node = self.find(path)?;
-        if !self.folder(node)?.names.is_empty() {
+        if !folder {
+            self.file(node)?;
+        } else if !self.folder(node)?.names.is_empty() {
             return Err(Errno::NOTEMPTY.into());
         }
         let (folder, name) = self.place(path)?;
