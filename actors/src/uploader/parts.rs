@@ -86,14 +86,15 @@ enum Next {
 }
 
 impl Known {
-    /// Takes one in; gives the one that has to go for it, if there are too many. `None`: all of them are
-    /// being sent.
+    /// Takes one in; gives the one that has to go for it, if there are too many. `None`: there is no room.
     fn begin(&mut self, parts: PartsState, sender: u64) -> Option<Option<PartsState>> {
         let mut left = self.0.iter();
         let left = left.find(|upload| !matches!(upload.now, Standing::Sending(_)));
-        let in_place_of = match self.0.len() >= PARTS_MAX {
-            true => Some(left?.parts.clone()),
-            false => None,
+        let in_place_of = match self.0.len() {
+            // Commits that fail take nothing out of the list again.
+            len if len >= 2 * PARTS_MAX => return None,
+            len if len >= PARTS_MAX => Some(left?.parts.clone()),
+            _ => None,
         };
         let now = Standing::Sending(sender);
         self.0.push(Upload { parts, now });
@@ -398,6 +399,11 @@ mod tests {
         assert_eq!(freed, Some(Some(parts(4))));
         known.forget(&parts(4));
         assert_eq!(known.0.len(), PARTS_MAX);
+        // Commits that fail: none of these takes the place of another one.
+        for n in 1..=PARTS_MAX {
+            assert!(known.begin(parts(PARTS_MAX + n), 0).is_some(), "{n}");
+        }
+        assert_eq!(known.begin(parts(0), 0), None);
     }
 
     #[test]

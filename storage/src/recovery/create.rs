@@ -22,7 +22,7 @@ use std::{
 };
 
 use super::{
-    leftovers::{is_own, list, make_dir, remove_all, sync_dir},
+    leftovers::{is_own, list, remove_all, sync_dir},
     open::{OpenOptions, OpenedLog},
     report::RecoveryReport,
 };
@@ -136,7 +136,7 @@ pub(super) fn make_root(disk: &dyn Disk, root: &Path) -> Result<()> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             make_root(disk, &parent)?;
-            make_dir(disk, root)?;
+            make_dir_anew(disk, root)?;
             sync_or_remove(disk, &parent, root)
         }
         Err(error) => Err(StorageError::io("create", root, error)),

@@ -19,6 +19,7 @@ use crate::{
     ids::{SegmentNo, StreamId},
     layout::{Layout, parse_manifest_name, parse_segment_name, parse_stream_dir, parse_warm_name},
     manifest::{ManifestState, Seq, StreamState},
+    segment::file::make_dir_anew,
 };
 
 /// The names in a log's directory that are its own.
@@ -229,7 +230,7 @@ pub(super) fn quarantine(
         return Ok(Vec::new());
     }
     let dir = layout.quarantine_dir();
-    make_dir(disk, &dir)?;
+    make_dir_anew(disk, &dir)?;
     sync_dir(disk, layout.root())?;
     let mut taken: BTreeSet<OsString> = list(disk, &dir)?.into_iter().map(|e| e.name).collect();
     let mut moved = Vec::new();
@@ -265,16 +266,6 @@ fn free_name(path: &Path, taken: &BTreeSet<OsString>) -> OsString {
         .map(OsString::from)
         .find(|name| !taken.contains(name))
         .unwrap_or_default()
-}
-
-/// Creates a folder unless it is there.
-pub(super) fn make_dir(disk: &dyn Disk, dir: &Path) -> Result<()> {
-    match disk.create_dir(dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(StorageError::io("create", dir, error))
-        }
-        _ => Ok(()),
-    }
 }
 
 pub(super) fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<()> {

@@ -92,6 +92,41 @@ fn a_segment_that_nothing_names_is_quarantined_beside_what_lies_there() {
     assert!(sim.list(&layout().stream_dir(id)).is_ok());
 }
 
+/// A sync of the log's folder failed, and forgot that the quarantine had been made. The next open found it,
+/// and moved a file into a folder that a power cut took with all that was in it.
+#[test]
+fn a_quarantine_whose_name_a_failed_sync_forgot_is_made_anew_before_anything_goes_there() {
+    for nth in 1.. {
+        let (sim, log, _, seq) = log();
+        let other = StreamId::from_bytes([9; 16]);
+        let path = layout().segment(other, SegmentNo(4));
+        sim.create_dir(path.parent().unwrap()).unwrap();
+        let bytes = header(log, other, 4, seq).encode();
+        put(&sim, &path, &bytes);
+        sim.open(&path, Access::Read).unwrap().sync_data().unwrap();
+        for dir in [path.parent().unwrap(), &layout().streams_dir()] {
+            sim.sync_dir(dir).unwrap();
+        }
+        let plan = FaultPlan::new();
+        let disk: Arc<dyn Disk> = Arc::new(FaultDisk::new(Arc::new(sim.clone()), plan.clone()));
+        let armed = plan.fail(Calls::of(CallKind::SyncDir).nth(nth), Fault::Io);
+        drop(open(&disk));
+        if armed.struck() == 0 {
+            break;
+        }
+        plan.clear();
+        drop(open(&disk).unwrap());
+        let left = sim.preview_cut(Cut::AllLost);
+        let names = everything(&left);
+        let is_it = |path: &&std::path::PathBuf| {
+            let mut found = [0; HEADER_LEN as usize];
+            let file = left.open(path, Access::Read);
+            file.is_ok_and(|file| file.read_at(&mut found, 0).is_ok()) && found[..] == bytes[..]
+        };
+        assert_eq!(names.iter().filter(is_it).count(), 1, "{nth}: {names:?}");
+    }
+}
+
 #[test]
 fn a_segment_created_ahead_of_its_commit_is_removed() {
     let (sim, _, id, _) = log();

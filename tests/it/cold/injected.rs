@@ -14,7 +14,7 @@ use crate::{
     tiers::{append, holds, long},
 };
 
-fn settings(dir: &Path) -> Settings {
+pub fn settings(dir: &Path) -> Settings {
     let mut settings = Settings::for_tests(dir.to_owned());
     for (key, value) in [
         ("archive_after", "1ms"),
@@ -27,11 +27,11 @@ fn settings(dir: &Path) -> Settings {
     settings
 }
 
-fn parts(operator: &Operator) -> Parts {
+pub fn parts(operator: &Operator) -> Parts {
     Parts::new().operator(operator.clone())
 }
 
-async fn open(dir: &Path, operator: &Operator) -> (Supervisor, Stream) {
+pub async fn open(dir: &Path, operator: &Operator) -> (Supervisor, Stream) {
     let log = within(Supervisor::open_with_parts(settings(dir), parts(operator))).await;
     let log = log.expect("the log opens");
     let stream = within(log.log().stream("s")).await.expect("a stream");

@@ -1,13 +1,14 @@
 //! An operator of opendal that the app brings along, against a real server: what `tests/servers/run` starts,
 //! or any bucket that the environment names.
 
-use std::{collections::BTreeMap, io::Write, path::Path};
+use std::{collections::BTreeMap, io::Write};
 
 use tierlog::{
-    Error, From, Kind, Level, Offset, Parts, ReadOnly, Settings, Stream, Supervisor,
+    Error, From, Kind, Level, Offset, ReadOnly, Stream, Supervisor,
     opendal::{self, Operator, services},
 };
 
+use super::injected::{open, parts, settings};
 use crate::{
     faults::rig::on_each_runtime,
     support::{close, texts, within},
@@ -53,30 +54,6 @@ fn operator(uri: &str) -> Operator {
         }
     }
     Operator::new(builder).expect("an operator")
-}
-
-fn settings(dir: &Path) -> Settings {
-    let mut settings = Settings::for_tests(dir.to_owned());
-    for (key, value) in [
-        ("archive_after", "1ms"),
-        ("hot_budget", "320KiB"),
-        ("warm_budget", "96KiB"),
-        ("tail_cache", "0B"),
-    ] {
-        settings.set(key, value).expect("a setting");
-    }
-    settings
-}
-
-fn parts(operator: &Operator) -> Parts {
-    Parts::new().operator(operator.clone())
-}
-
-async fn open(dir: &Path, operator: &Operator) -> (Supervisor, Stream) {
-    let log = within(Supervisor::open_with_parts(settings(dir), parts(operator))).await;
-    let log = log.expect("the log opens");
-    let stream = within(log.log().stream("s")).await.expect("a stream");
-    (log, stream)
 }
 
 /// Appends, and again what found no room: a server is slower than an app.
