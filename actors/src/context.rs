@@ -72,8 +72,9 @@ pub struct LogContext {
     /// Whose files somebody is at work on.
     pub under_way: Arc<UnderWay>,
     /// Held while a manifest file is begun and made the one that counts, or while those that do not count
-    /// are looked for. Blocks: for jobs alone.
-    pub manifest_files: Mutex<()>,
+    /// are looked for. True while nobody can say which one counts: an attempt to switch `CURRENT` has failed,
+    /// which may name a file in the cache that it does not name on the disk. Blocks: for jobs alone.
+    pub manifest_files: Mutex<bool>,
     /// What sweeps have found.
     pub swept: Mutex<SweepHealth>,
 }

@@ -73,9 +73,13 @@ impl Sweeping {
         let (log, id, dry_run) = (self.mover.tasks.log.clone(), self.mover.log, self.dry_run);
         let cleaned = self.job(None, move |disk| {
             // The manifest's own job begins files under this lock. What `CURRENT` names while it is held
-            // is the file that is written to.
-            let files = log.manifest_files.lock();
-            let _files = files.unwrap_or_else(PoisonError::into_inner);
+            // is the file that is written to; unless the last attempt to switch it has failed, and all of
+            // them stay.
+            let in_doubt = log.manifest_files.lock();
+            let in_doubt = in_doubt.unwrap_or_else(PoisonError::into_inner);
+            if *in_doubt {
+                return Ok(Cleaned::default());
+            }
             let broom = Broom {
                 disk,
                 layout: &log.layout,

@@ -1,6 +1,6 @@
 //! The loop: gather what waits, write it in one go, answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use kameo::{
     actor::{ActorRef, PreparedActor, WeakActorRef},
@@ -51,6 +51,9 @@ pub type Ended<A> = JoinHandle<Result<(A, ActorStopReason), PanicError>>;
 pub fn spawn(args: ManifestArgs) -> (ManifestHandle, Ended<ManifestActor>) {
     let drained = Arc::new(Bell::default());
     let queue = args.log.options.manifest_queue;
+    // Whoever opened the log made the file that is handed in the one that counts, durably.
+    let in_doubt = args.log.manifest_files.lock();
+    *in_doubt.unwrap_or_else(PoisonError::into_inner) = false;
     let lag = Share::of(&args.log.meters.manifest_lag_bytes);
     lag.set(args.file.behind_snapshot());
     let actor = ManifestActor {

@@ -105,16 +105,18 @@ pub fn close_clean(mut store: Store) -> Result<(), Error> {
 }
 
 fn begin_file(log: &LogContext, store: &mut Store) -> Result<(), StorageError> {
-    let _files = log
+    let mut in_doubt = log
         .manifest_files
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
+    *in_doubt = true;
     let number = store.file.number() + 1;
     let options = options(log);
     let now = log.clock.now_ns();
     let mut next =
         ManifestLog::create(&log.disk, &log.layout, number, &store.state, &options, now)?;
     next.publish()?;
+    *in_doubt = false;
     store.state.seq = next.last_seq();
     store.file = next;
     tracing::debug!(target: "tierlog::manifest", number, "a new manifest file");

@@ -6,6 +6,7 @@ mod killed;
 mod planted;
 mod racing;
 mod real;
+mod switch;
 
 use std::{
     collections::BTreeMap,
