@@ -12,7 +12,7 @@ use serde::Serialize;
 use tierlog_storage::{
     Epoch, LogId,
     claims::ClaimsFile,
-    disk::{Disk, DiskLock, Progress, WatchedDisk},
+    disk::{Disk, DiskLock, FolderLatch, Progress, WatchedDisk},
     error::StorageError,
     layout::Layout,
     segment::Latched,
@@ -69,6 +69,8 @@ pub struct LogContext {
     /// Streams with bytes that are not durable: a hint whether a write and its sync may be one
     /// hand-over, or are better left to the flusher.
     pub dirty: AtomicUsize,
+    /// Folders of streams that could not be synced.
+    pub folders: FolderLatch,
     /// Whose files somebody is at work on.
     pub under_way: Arc<UnderWay>,
     /// Held while a manifest file is begun and made the one that counts, or while those that do not count

@@ -6,7 +6,7 @@ use futures::{FutureExt, future::BoxFuture};
 use kameo::error::{ActorStopReason, PanicError};
 use tierlog_cold::store::Store;
 use tierlog_storage::{
-    disk::{Disk, DiskLock},
+    disk::{Disk, DiskLock, FolderDisk, FolderLatch},
     layout::Layout,
     manifest::{ManifestOptions, ManifestState},
     recovery::{OpenOptions, OpenedLog, open_log, open_log_with_lock},
@@ -87,6 +87,9 @@ pub(super) fn context(options: Options, injected: Injected) -> Arc<LogContext> {
         faults,
         store,
     } = injected;
+    let folders = FolderLatch::default();
+    let disk: Arc<dyn Disk> =
+        Arc::new(FolderDisk::new(disk, layout.streams_dir(), folders.clone()));
     let limits = ReadLimits {
         mode: options.read,
         cache: options.read_cache,
@@ -117,6 +120,7 @@ pub(super) fn context(options: Options, injected: Injected) -> Arc<LogContext> {
         tail,
         lock: Mutex::default(),
         dirty: AtomicUsize::new(0),
+        folders,
         under_way: Arc::default(),
         manifest_files: Mutex::default(),
         swept: Mutex::default(),

@@ -277,6 +277,8 @@ impl SupervisorActor {
             }
         }
         self.generation = None;
+        // Nobody is left who had changed names in a folder whose sync has failed.
+        self.log.folders.open();
         Ok(())
     }
 

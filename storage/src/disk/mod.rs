@@ -25,6 +25,7 @@ use bytes::Bytes;
 mod cause;
 #[cfg(feature = "fault-injection")]
 pub mod fault;
+mod folders;
 mod map;
 mod real;
 #[cfg(feature = "fault-injection")]
@@ -32,6 +33,7 @@ pub mod sim;
 mod watched;
 
 pub use cause::IoCause;
+pub use folders::{FolderDisk, FolderLatch};
 pub use real::RealDisk;
 pub use watched::{Progress, WatchedDisk};
 
