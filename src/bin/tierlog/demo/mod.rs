@@ -14,9 +14,11 @@ mod source;
 mod tiers;
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use tierlog::{ReadOnly, RecoveryReport, SegmentInfo, Settings, Supervisor};
+use tokio::time::timeout;
 
 use crate::exit::Ending;
 use crate::session::Session;
@@ -30,6 +32,9 @@ use tiers::Archived;
 
 /// The stream that holds the file.
 const STREAM: &str = "demo";
+
+/// An open that waits for nobody has ended by then.
+const OPENED_BY: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(mut session: Session, file: Option<PathBuf>) -> Result<(), Ending> {
     let source = Source::new(file)?;
@@ -77,9 +82,14 @@ pub(crate) async fn run(mut session: Session, file: Option<PathBuf>) -> Result<(
 
 /// Opens the log, which may wait for Tier 2. Ctrl-C ends that, and says so: nothing was to be seen yet.
 async fn open(session: &Session, home: &mut Home) -> Result<Supervisor, Ending> {
-    let opened = session.open().await;
+    let mut opening = pin!(session.open_to_the_end());
+    let opened = session.interrupt.cut(opening.as_mut()).await;
     if matches!(opened, Err(Ending::Stopped(_))) {
         session.note("stopped while the log was being opened");
+        // It makes its directory anew for as long as it goes on, unless it waits for Tier 2 by now.
+        if let Ok(Ok(supervisor)) = timeout(OPENED_BY, opening).await {
+            let _ = supervisor.shutdown(OPENED_BY).await;
+        }
         home.discard().await;
     }
     opened
