@@ -70,7 +70,9 @@ fn append(stream: &StreamShared) -> Ticket {
     loop {
         match stream.submit_one(record()) {
             Ok(ticket) => return ticket,
-            Err((Refusal::WouldBlock(kind), record)) => block_on(stream.ready(kind, record.size())),
+            Err((Refusal::WouldBlock(kind), record)) => {
+                block_on(stream.ready(kind, record.encoded_len_max()))
+            }
             Err((refusal, _)) => panic!("{refusal:?}"),
         }
     }
