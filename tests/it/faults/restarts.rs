@@ -275,3 +275,37 @@ fn a_read_that_never_returns_is_told_as_unavailable_and_can_be_tried_again() {
         close(log).await;
     });
 }
+
+/// Of an actor that has ended, what it knew was dropped when the supervisor came to look at it. There lay the
+/// place for the answer that the supervisor itself waited for, as it began a writer again: nothing was ever
+/// begun again in the log, and no append and no close came to an end.
+#[test]
+fn a_writer_that_is_begun_again_does_not_wait_for_a_manifest_writer_that_has_ended() {
+    on_each_runtime(|_| async {
+        let rig = Rig::sim(&SimDisk::new()).with("idle_mark", "1h");
+        let (log, stream) = one_stream(&rig).await;
+        let other = within(log.log().stream("other")).await.expect("a stream");
+        fill(&stream, 3).await;
+        fill(&other, 4).await;
+        rig.faults.arm("writer.drain", Action::Kill, 1);
+        let held = rig.plan.hold(Calls::of(CallKind::SyncData).at(manifest));
+        let ticket = stream.try_append(payload(3)).expect("room");
+        eventually("the new writer waits for a commit", || held.parked() > 0).await;
+        let seen = rig.faults.passed("manifest.take");
+        rig.faults.arm("manifest.take", Action::Kill, 1);
+        let trim = tokio::spawn({
+            let other = other.clone();
+            async move { other.trim(Offset(2)).await }
+        });
+        within(rig.faults.reached("manifest.take", seen)).await;
+        held.release();
+        let trimmed = within(trim).await.expect("no panic");
+        trimmed.expect_err("the manifest writer was killed");
+        within(ticket).await.expect_err("the writer was killed");
+        until(&log, |health| health.ok).await;
+        for stream in [&stream, &other] {
+            within(stream.append("after")).await.expect("an ack");
+        }
+        close(log).await;
+    });
+}
