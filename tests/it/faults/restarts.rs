@@ -13,7 +13,7 @@ use tierlog::{
 };
 
 use super::{
-    rig::{Rig, eventually, manifest, on_each_runtime, one_stream, segment, until},
+    rig::{Rig, eventually, manifest, on_each_runtime, one_stream, segment, settle, until},
     workload::payload,
 };
 use crate::support::{close, read_all, texts, within};
@@ -306,6 +306,35 @@ fn a_writer_that_is_begun_again_does_not_wait_for_a_manifest_writer_that_has_end
         for stream in [&stream, &other] {
             within(stream.append("after")).await.expect("an ack");
         }
+        close(log).await;
+    });
+}
+
+/// The new life behind a truncation threw away what waited on the lane: the close of the log, which then said
+/// that the stream had not come to its end, and left the next open to recover it.
+#[test]
+fn a_log_that_is_closed_in_the_midst_of_a_truncation_is_closed_cleanly() {
+    on_each_runtime(|_| async {
+        let rig = Rig::sim(&SimDisk::new()).with("idle_mark", "1h");
+        let (log, stream) = one_stream(&rig).await;
+        fill(&stream, 6).await;
+        let point = "writer.before_truncate_commit";
+        let seen = rig.faults.passed(point);
+        rig.faults.arm(point, Action::Park, 1);
+        let truncate = tokio::spawn({
+            let stream = stream.clone();
+            async move { stream.truncate_after(Some(Offset(2))).await }
+        });
+        within(rig.faults.reached(point, seen)).await;
+        let closed = tokio::spawn(close(log));
+        // The close waits behind it.
+        settle().await;
+        rig.faults.release(point);
+        within(truncate).await.expect("no panic").expect("cut");
+        within(closed).await.expect("it is clean");
+        let log = rig.reopen().await;
+        let report = log.recovery();
+        assert!(report.clean, "{report:?}");
         close(log).await;
     });
 }
