@@ -52,7 +52,8 @@ pub struct Settings {
     /// have ended are compressed, and their files go when room is needed.
     #[serde(with = "text")]
     pub hot_budget: Option<Size>,
-    /// Disk that compressed files may take besides; `None` is as much as there is, 0 for none of them.
+    /// Disk that compressed files may take besides; `None` is as much as there is, 0 for none of them. On its
+    /// way to Tier 2 a segment that is longer than all of it may pass it, alone.
     #[serde(with = "text")]
     pub warm_budget: Option<Size>,
     /// How old records get that a stream keeps, in all tiers together; `None` is any age. Segments whose

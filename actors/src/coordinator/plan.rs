@@ -76,6 +76,8 @@ pub struct Limits {
     pub workers: usize,
     /// There is a Tier 2, and it may have to take what is here.
     pub archives: bool,
+    /// And what it holds outlives the process: compressed files leave again.
+    pub outlives: bool,
     /// It does: it is claimed, and the store answers.
     pub archives_now: bool,
     /// How many more uploads and deletions there can be at once; none while Tier 2 is not claimed.
@@ -90,7 +92,7 @@ pub struct Limits {
 pub fn plan(table: &Table, limits: &Limits, now: Instant) -> Vec<Move> {
     let due = due_for_warm(table, limits, now);
     let next = due.iter().take(limits.workers);
-    let wanted = next.map(|(_, known)| known.hot_bytes(limits.segment_size));
+    let wanted = next.map(|(_, known)| warm_need(known, limits));
     let mut moves = cold::drop_warm(table, limits, wanted.sum(), now);
     moves.extend(warm(table, limits, due));
     // One that gives its compressed file up now rests on two copies until that has happened.
@@ -161,15 +163,18 @@ pub fn will_free(table: &Table, limits: &Limits, now: Instant) -> Wait {
     // What waits for a worker whose segment never ends waits for ever itself.
     let is_warming = |known: &Known| known.is_warming() && is_young(known, limits, now);
     let has_worker = limits.workers > 0 || table.iter().any(|(_, known)| is_warming(known));
-    let room = warm_room(table, limits, now);
+    let mut room = warm_room(table, limits, now);
+    if is_waited_for(table, limits, &room, now) {
+        room.now = Some(0);
+    }
     let is_filled = |known: &Known| known.status.range().is_some_and(|(base, end)| base < end);
     let before = before(table, limits);
     let fits = |id: Id, known: &Known, room: Option<u64>| {
         let before = before.get(&id).copied().unwrap_or_default();
-        room.is_none_or(|room| known.hot_bytes(limits.segment_size) + before <= room)
+        room.is_none_or(|room| warm_need(known, limits) + before <= room)
     };
     let seals = |room: Option<u64>| {
-        let fits = room.is_none_or(|room| limits.segment_size <= room);
+        let fits = room.is_none_or(|room| within_warm(limits.segment_size, limits) <= room);
         limits.sealing && has_worker && fits
     };
     let could_go = |id: Id, known: &Known, room| {
@@ -241,6 +246,40 @@ fn warm_room(table: &Table, limits: &Limits, now: Instant) -> WarmRoom {
     }
 }
 
+/// What one needs of the warm budget to be compressed. What a compressed file will take is not known before
+/// it is there: it is taken to be as long as the segment, so that the budget is not passed. But one that is
+/// longer than the whole budget would never be archived, nor anything behind it: with Tier 2, from where its
+/// compressed file leaves again, all of the budget is enough for it.
+fn warm_need(known: &Known, limits: &Limits) -> u64 {
+    within_warm(known.hot_bytes(limits.segment_size), limits)
+}
+
+fn within_warm(bytes: u64, limits: &Limits) -> u64 {
+    match limits.warm {
+        Some(limit) if limits.outlives && limit > 0 => bytes.min(limit),
+        _ => bytes,
+    }
+}
+
+/// Whether it is longer than the whole warm budget, and first in its stream. Nothing is compressed behind one
+/// that is, as long as it waits for the others to leave: they would keep the budget filled for ever.
+fn needs_all(known: &Known, before: u64, limits: &Limits) -> bool {
+    let bytes = known.hot_bytes(limits.segment_size);
+    limits.outlives && before == 0 && limits.warm.is_some_and(|limit| bytes > limit)
+}
+
+/// Whether nothing can be compressed before the warm budget is empty.
+fn is_waited_for(table: &Table, limits: &Limits, room: &WarmRoom, now: Instant) -> bool {
+    if limits.warm.is_none() || room.now == limits.warm {
+        return false;
+    }
+    let before = before(table, limits);
+    let before = |id| before.get(id).copied().unwrap_or_default();
+    let due = due_for_warm(table, limits, now);
+    due.iter()
+        .any(|(id, known)| needs_all(known, before(id), limits))
+}
+
 /// Those that are to be compressed, the oldest first.
 fn due_for_warm<'a>(table: &'a Table, limits: &Limits, now: Instant) -> Vec<(Id, &'a Known)> {
     let is_wanted = limits.hot.is_some() || limits.archives;
@@ -268,31 +307,27 @@ fn due_for_warm<'a>(table: &'a Table, limits: &Limits, now: Instant) -> Vec<(Id,
 /// which had taken the room would never leave.
 fn before(table: &Table, limits: &Limits) -> BTreeMap<Id, u64> {
     let mut before = BTreeMap::new();
-    let Some(limit) = limits.warm.filter(|_| limits.archives) else {
+    if limits.warm.is_none() || !limits.archives {
         return before;
-    };
+    }
     let mut sum: (Option<StreamId>, u64) = (None, 0);
     for (&id, known) in table.iter() {
         if sum.0 != Some(id.0) {
             sum = (Some(id.0), 0);
         }
         before.insert(id, sum.1);
-        let bytes = known.hot_bytes(limits.segment_size);
         let range = known.status.range();
         let has_room = known.residency.warm.is_some() || known.is_warming();
         let waits = range.is_some_and(|(base, end)| base < end) && !has_room && !known.trimmed;
-        // One that is longer than the whole budget will never have room.
-        if waits && !table.can_leave_hot(id, known) && bytes <= limit {
-            sum.1 += bytes;
+        if waits && !table.can_leave_hot(id, known) {
+            sum.1 += warm_need(known, limits);
         }
     }
     before
 }
 
-/// What a compressed file will take is not known before it is there: it is taken to be as long as the
-/// segment, so that the budget is never passed. One that is too long for what is left stands in the way
-/// of no shorter one, but for those behind it in its stream: those who wait for room have been told that it
-/// will come.
+/// One that is too long for what is left stands in the way of no shorter one, but for those behind it in its
+/// stream: those who wait for room have been told that it will come. One that needs all of it does.
 fn warm(table: &Table, limits: &Limits, due: Vec<(Id, &Known)>) -> Vec<Move> {
     let mut used = table.warm_bytes().saturating_add(limits.warm_under_way);
     let before = before(table, limits);
@@ -302,7 +337,7 @@ fn warm(table: &Table, limits: &Limits, due: Vec<(Id, &Known)>) -> Vec<Move> {
         if moves.len() == limits.workers {
             break;
         }
-        let bytes = known.hot_bytes(limits.segment_size);
+        let bytes = warm_need(known, limits);
         let with = used.saturating_add(bytes);
         let chosen = chosen.entry(id.0).or_default();
         let before = before.get(&id).copied().unwrap_or_default();
@@ -314,6 +349,8 @@ fn warm(table: &Table, limits: &Limits, due: Vec<(Id, &Known)>) -> Vec<Move> {
             used = with;
             *chosen += bytes;
             moves.push(Move::Warm(id));
+        } else if needs_all(known, before, limits) {
+            break;
         }
     }
     moves

@@ -49,6 +49,7 @@ impl CoordinatorActor {
             segment_size: options.segment_size,
             workers: options.compression_workers.saturating_sub(warming.len()),
             archives: self.log.cold.is_some(),
+            outlives: self.table.outlives,
             archives_now: self.archives_now(),
             transfers: self.transfers(),
             sealing: self.ledger.is_sealing(Instant::now(), options.stall_after),

@@ -89,10 +89,7 @@ impl StreamShared {
                     door.blocked = blocked;
                     // Commands stay: the door is shut behind a truncation until it is done, and
                     // with the command gone nobody would open it again.
-                    for control in controls.drain(..) {
-                        // The lane was emptied above, and nobody else gets onto it meanwhile.
-                        let _ = self.lane_in.try_send(LaneMsg::Control(control));
-                    }
+                    self.put_back(&mut controls);
                 }
             }
             controls
@@ -126,7 +123,7 @@ impl StreamShared {
     ) {
         let dropped = {
             let mut door = self.lock();
-            let (records, controls) = self.empty_lane();
+            let (records, mut controls) = self.empty_lane();
             if change.lost_read_records() {
                 self.remember_cut(number, end);
             }
@@ -146,7 +143,11 @@ impl StreamShared {
                 }
                 // All that was accepted before a truncation is durable by then, and its tickets
                 // may still say so: the old marks keep their value.
-                LifeChange::Truncated => door.life.marks.cut_off(end.get()),
+                LifeChange::Truncated => {
+                    door.life.marks.cut_off(end.get());
+                    // The writer goes on, and a close of the log may wait behind the truncation.
+                    self.put_back(&mut controls);
+                }
             }
             let archive = door.life.marks.archive().cloned();
             let marks = Marks::with_archive(end.get(), archive);
@@ -222,6 +223,14 @@ impl StreamShared {
             }
         }
         (records, controls)
+    }
+
+    /// Puts commands back onto the lane that was just emptied. The door is shut, so that nobody has got onto it
+    /// since.
+    fn put_back(&self, controls: &mut Vec<Control>) {
+        for control in controls.drain(..) {
+            let _ = self.lane_in.try_send(LaneMsg::Control(control));
+        }
     }
 
     fn remember_cut(&self, number: Incarnation, end: Offset) {

@@ -119,41 +119,46 @@ fn a_trim_removes_objects_once_the_catalog_does_not_name_them() {
 
 #[test]
 fn while_the_bucket_is_down_appends_go_on_up_to_the_budgets_and_then_wait_for_it() {
-    on_each_runtime(|_| async {
-        let (disk, bucket) = (SimDisk::new(), Bucket::default());
-        let rig = crowded(&disk, &bucket);
-        let (log, stream) = one_stream(&rig).await;
-        bucket.set_down(true);
-        let mut sent = 0;
-        let refused = within(async {
-            loop {
-                match stream.try_append(long(sent)) {
-                    Ok(ticket) => match ticket.await {
-                        Ok(_) => sent += 1,
-                        Err(failed) => assert!(!failed.records.is_empty(), "{failed}"),
-                    },
-                    Err(tierlog::TryAppend::WouldBlock { kind, .. })
-                        if kind == tierlog::Kind::Upload =>
-                    {
-                        return kind;
-                    }
-                    Err(tierlog::TryAppend::WouldBlock { kind, .. }) => stream.ready(kind).await,
-                    Err(other) => panic!("{other}"),
+    // The second budget is shorter than any compressed file.
+    for warm in ["96KiB", "1KiB"] {
+        on_each_runtime(|_| waits_for_the_bucket(warm));
+    }
+}
+
+async fn waits_for_the_bucket(warm: &str) {
+    let (disk, bucket) = (SimDisk::new(), Bucket::default());
+    let rig = rig(&disk, &bucket).with("warm_budget", warm);
+    let (log, stream) = one_stream(&rig).await;
+    bucket.set_down(true);
+    let mut sent = 0;
+    let refused = within(async {
+        loop {
+            match stream.try_append(long(sent)) {
+                Ok(ticket) => match ticket.await {
+                    Ok(_) => sent += 1,
+                    Err(failed) => assert!(!failed.records.is_empty(), "{failed}"),
+                },
+                Err(tierlog::TryAppend::WouldBlock { kind, .. })
+                    if kind == tierlog::Kind::Upload =>
+                {
+                    return kind;
                 }
+                Err(tierlog::TryAppend::WouldBlock { kind, .. }) => stream.ready(kind).await,
+                Err(other) => panic!("{other}"),
             }
-        })
-        .await;
-        assert_eq!(refused, tierlog::Kind::Upload);
-        holds(&stream, 0..sent).await;
-        let waiting = stream.append(long(sent));
-        tokio::pin!(waiting);
-        assert!(futures::poll!(&mut waiting).is_pending());
-        bucket.set_down(false);
-        within(waiting).await.expect("it goes on by itself");
-        append(&stream, sent + 1..sent + 400).await;
-        holds(&stream, 0..sent + 400).await;
-        close(log).await;
-    });
+        }
+    })
+    .await;
+    assert_eq!(refused, tierlog::Kind::Upload);
+    holds(&stream, 0..sent).await;
+    let waiting = stream.append(long(sent));
+    tokio::pin!(waiting);
+    assert!(futures::poll!(&mut waiting).is_pending());
+    bucket.set_down(false);
+    within(waiting).await.expect("it goes on by itself");
+    append(&stream, sent + 1..sent + 400).await;
+    holds(&stream, 0..sent + 400).await;
+    close(log).await;
 }
 
 #[test]

@@ -5,6 +5,7 @@ pub mod bucket;
 mod crashes;
 mod damage;
 mod injected;
+mod narrow;
 mod operator;
 mod outages;
 mod owners;

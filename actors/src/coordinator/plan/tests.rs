@@ -46,6 +46,7 @@ pub(super) const LIMITS: Limits = Limits {
     segment_size: 100,
     workers: 2,
     archives: false,
+    outlives: false,
     archives_now: false,
     transfers: 0,
     sealing: false,

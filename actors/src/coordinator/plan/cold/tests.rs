@@ -61,6 +61,7 @@ fn segments(all: &[(bool, bool, bool)]) -> Table {
 
 const LIMITS: Limits = Limits {
     archives: true,
+    outlives: true,
     archives_now: true,
     transfers: 2,
     ..super::super::tests::LIMITS
@@ -252,8 +253,13 @@ fn room_waits_for_uploads_where_nothing_else_can_make_it() {
     assert_eq!(will_free(&table, &limits(129, true), now), Wait::Time);
     assert_eq!(
         will_free(&table, &limits(80, false), now),
+        Wait::Upload,
+        "it takes all of it"
+    );
+    assert_eq!(
+        will_free(&table, &limits(0, false), now),
         Wait::Room,
-        "it never fits"
+        "none are compressed"
     );
     table.change(&id(0), |known| known.upload.failures = 9);
     assert_eq!(
@@ -293,6 +299,7 @@ fn those_behind_a_segment_that_waits_leave_it_room_in_the_warm_budget() {
     let limits = |warm| Limits {
         warm: Some(warm),
         archives: true,
+        outlives: true,
         archives_now: true,
         ..super::super::tests::LIMITS
     };
@@ -320,4 +327,74 @@ fn those_behind_a_segment_that_waits_leave_it_room_in_the_warm_budget() {
         [Move::Warm(id(1))],
         "without Tier 2 nobody waits for anybody"
     );
+}
+
+/// Segments of an earlier run were longer than the budget of this one: they were never compressed, and so
+/// never archived, and writers waited for room until they gave up.
+#[test]
+fn a_segment_longer_than_the_whole_warm_budget_goes_when_nothing_else_is_there() {
+    let now = Instant::now();
+    let limits = Limits {
+        warm: Some(50),
+        archives: true,
+        outlives: true,
+        archives_now: true,
+        ..super::super::tests::LIMITS
+    };
+    let mut table = segments(&[(true, false, false); 3]);
+    archive(&mut table, 0, Some(0), true);
+    let moves = |table: &Table, limits: &Limits| super::super::plan(table, limits, now);
+    assert_eq!(moves(&table, &limits), [Move::Warm(id(0))], "one at a time");
+    assert_eq!(will_free(&table, &limits, now), Wait::Time);
+    let taken = Limits {
+        warm_under_way: 1,
+        ..limits
+    };
+    assert_eq!(moves(&table, &taken), [], "not beside anything");
+    let memory = Limits {
+        outlives: false,
+        ..limits
+    };
+    assert_eq!(moves(&table, &memory), [], "it would stay for good");
+    assert_eq!(will_free(&table, &memory, now), Wait::Room);
+
+    // What was archived makes room for the next one, all of it.
+    let mut table = segments(&[(true, true, true), (true, false, false)]);
+    archive(&mut table, 10, Some(0), true);
+    assert_eq!(moves(&table, &limits), [Move::DropWarm(id(0))]);
+    assert_eq!(will_free(&table, &limits, now), Wait::Time);
+}
+
+/// Those of other streams that are short enough would keep the budget filled, and the long one from it.
+#[test]
+fn nothing_is_compressed_behind_a_segment_that_waits_for_an_empty_warm_budget() {
+    let now = Instant::now();
+    let limits = Limits {
+        warm: Some(95),
+        archives: true,
+        outlives: true,
+        ..super::super::tests::LIMITS
+    };
+    let mut table = segments(&[
+        (false, true, false),
+        (true, false, false),
+        (true, false, false),
+    ]);
+    let long = super::super::tests::sealed(1, 96);
+    table.put(id(1), long);
+    archive(&mut table, 0, Some(0), true);
+    let other = (StreamId::from_bytes([9; 16]), SegmentNo(0));
+    table.put(other, super::super::tests::sealed(7, 20));
+    let moves = |limits: &Limits| super::super::plan(&table, limits, now);
+    assert_eq!(moves(&limits), [], "first the one that waits");
+    assert_eq!(
+        will_free(&table, &limits, now),
+        Wait::Upload,
+        "and it waits for Tier 2"
+    );
+    let wider = Limits {
+        warm: Some(96),
+        ..limits
+    };
+    assert_eq!(moves(&wider), [Move::Warm(other)], "which fits beside it");
 }
