@@ -391,7 +391,7 @@ mod tests {
                 self.0.store(true, Ordering::SeqCst);
             }
         }
-        const ROUNDS: u64 = if cfg!(miri) { 20 } else { 10_000 };
+        const ROUNDS: u64 = 10_000;
         let (life, mut stuck) = (life(), Vec::new());
         let (begun, raised) = (AtomicU64::new(0), AtomicU64::new(0));
         let until = |mark: &AtomicU64, round| {
