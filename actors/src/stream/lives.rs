@@ -1,12 +1,9 @@
 //! How the life of a stream's tail ends and another one begins: a failure, a recovery, a
 //! truncation, the end of the log. All of it happens behind the shut door of [`StreamShared`].
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, PoisonError, atomic::Ordering},
-};
+use std::collections::BTreeMap;
 
-use tierlog_storage::{Incarnation, Offset, segment::NewRecord};
+use tierlog_storage::{Incarnation, Offset, planted, segment::NewRecord};
 
 use super::{
     marks::{Level, Marks},
@@ -17,6 +14,7 @@ use crate::{
     error::Error,
     kind::Kind,
     protocol::writer::{Append, Control, LaneMsg},
+    sync::{Arc, PoisonError, atomic::Ordering},
 };
 
 /// How many truncations a stream remembers for readers that have not looked since.
@@ -68,9 +66,10 @@ impl StreamShared {
         taken: Vec<Append>,
         next_life: NextLife,
     ) {
+        let early = planted::is("lane_emptied_before_the_door").then(|| self.empty_lane());
         let dropped = {
             let mut door = self.lock();
-            let (mut records, mut controls) = self.empty_lane();
+            let (mut records, mut controls) = early.unwrap_or_else(|| self.empty_lane());
             for append in taken {
                 records.insert(append.first, append.what.into_records());
             }

@@ -4,10 +4,6 @@ use std::{
     collections::BTreeMap,
     future::Future,
     pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
     task::{Context, Poll},
 };
 
@@ -15,7 +11,13 @@ use serde::Serialize;
 use tierlog_storage::{Incarnation, Offset, planted, segment::NewRecord};
 
 use super::marks::{Level, Marks, Place};
-use crate::error::Error;
+use crate::{
+    error::Error,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// What an append has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -389,7 +391,7 @@ mod tests {
                 self.0.store(true, Ordering::SeqCst);
             }
         }
-        const ROUNDS: u64 = 10_000;
+        const ROUNDS: u64 = if cfg!(miri) { 20 } else { 10_000 };
         let (life, mut stuck) = (life(), Vec::new());
         let (begun, raised) = (AtomicU64::new(0), AtomicU64::new(0));
         let until = |mark: &AtomicU64, round| {
