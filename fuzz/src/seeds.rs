@@ -203,7 +203,25 @@ fn entries() -> Vec<Vec<Entry>> {
     ]
 }
 
-/// A manifest as a log writes it: the file itself, and its commits alone.
+/// A golden manifest, as if it were of the log that is read here.
+fn adopted(name: &str) -> Vec<u8> {
+    let mut bytes = golden(name);
+    bytes[16..32].copy_from_slice(LOG.as_bytes());
+    bytes[32..40].copy_from_slice(&NUMBER.to_le_bytes());
+    for chunk in bytes[FIRST_CHUNK as usize..].chunks_mut(CHUNK_MIN as usize) {
+        if chunk.starts_with(b"TLMCHUNK") {
+            chunk[24..40].copy_from_slice(LOG.as_bytes());
+            chunk[48..56].copy_from_slice(&NUMBER.to_le_bytes());
+        }
+    }
+    while bytes.last() == Some(&0) {
+        bytes.pop();
+    }
+    with_mode(1, &bytes)
+}
+
+/// A manifest as a log writes it: the file itself, and its commits alone; and golden ones, which have
+/// every entry there is, and two chunks.
 pub fn manifest() -> Vec<Vec<u8>> {
     let (sim, layout) = (empty(), layout());
     let disk: Arc<dyn Disk> = Arc::new(sim);
@@ -242,6 +260,8 @@ pub fn manifest() -> Vec<Vec<u8>> {
         ),
         with_mode(1, &bytes),
         with_mode(0, &bytes),
+        adopted("manifest-v1.tlm"),
+        adopted("manifest-v1-parts.tlm"),
     ]
 }
 
@@ -363,7 +383,9 @@ pub fn ops() -> Vec<Vec<u8>> {
         [
             &[66, 10][..],
             &[0, 255, 0x80, 250].repeat(24),
-            &[10, 12, 5, 255, 7, 10, 12, 9, 9, 12, 14, 12, 8, 20, 15, 3, 12],
+            &[
+                10, 12, 5, 255, 7, 10, 12, 9, 9, 12, 14, 12, 8, 20, 15, 3, 12,
+            ],
         ]
         .concat(),
         // Appends on a condition, and a truncation of what was just accepted.

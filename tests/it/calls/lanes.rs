@@ -18,6 +18,7 @@ use tierlog::testing::storage::disk::{
 use tokio::time::timeout;
 
 use super::{
+    pauses,
     rig::{Life, Rig},
     sites::Coverage,
     story::{Beginning, Steps, Told, check, tell, tell_all_lives},
@@ -173,7 +174,19 @@ fn tell_part(part: &Part<'_>, coverage: &Coverage) -> Vec<Outcome> {
     outcomes
 }
 
+/// Tells a story; again, where it failed while the whole process stood still.
 pub fn tell_with(lane: Lane, beginning: &Beginning, nth: u64, coverage: &Coverage) -> Outcome {
+    loop {
+        let pauses = pauses::so_far();
+        let told = tell_once(lane, beginning, nth, coverage);
+        if told.failure.is_none() || pauses::so_far() == pauses {
+            return told;
+        }
+        say(&format!("the process stood still, once more: {told}"));
+    }
+}
+
+fn tell_once(lane: Lane, beginning: &Beginning, nth: u64, coverage: &Coverage) -> Outcome {
     let (rig, told) = beginning.set_out();
     let (life, within) = (beginning.life, Cell::new(0));
     coverage.note(&rig.plan, false);

@@ -17,6 +17,7 @@
 
 mod account;
 mod lanes;
+mod pauses;
 mod rig;
 mod scan;
 mod sites;
@@ -146,6 +147,11 @@ const APART: &[(&str, &str, &str)] = &[
         "actors/src/supervisor/open.rs",
         "Remove",
         "the leftovers of a stream whose writer is begun anew: tests/it/faults/points.rs",
+    ),
+    (
+        "cold/src/store/dir/folders.rs",
+        "RemoveDir",
+        "a folder whose name can't be synced: cold/tests/stores/dir_crashes.rs",
     ),
     (
         "storage/src/claims.rs",

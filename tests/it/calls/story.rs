@@ -114,8 +114,9 @@ impl Beginning {
 
 /// Tells all of it on this disk, and gives how each life began.
 pub async fn tell_all_lives(rig: &Rig) -> Vec<Beginning> {
-    // Somebody has made the folder already.
+    // Somebody has made the folder already, and seen to it that it stays.
     rig.sim.create_dir(LOG.as_ref()).expect("a folder");
+    rig.sim.sync_dir("/".as_ref()).expect("no fault is armed");
     let (steps, mut told) = (Steps::default(), Told::default());
     let mut beginnings = Vec::new();
     for life in Life::ALL {
