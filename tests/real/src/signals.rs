@@ -1,0 +1,1 @@
+use crate::{machine::Place,options::Options}; pub fn run(_:&Place,_:&Options)->String{String::new()}
