@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use tierlog::{Error, ErrorKind, From, Offset, ReadOnly, Settings, StorageError, Stream as LogStream, Supervisor};
+use tierlog::{Error, From, Offset, ReadOnly, Settings, StorageError, Stream as LogStream, Supervisor};
 use tokio::runtime::{Builder, Runtime};
 
 /// All that was found in a log.
@@ -154,10 +154,11 @@ impl Found {
     }
 }
 
-/// Whether an error says what to do about it, as each has to: those are the ones that may come of a disk that is full,
-/// or fails.
+/// Whether an error is one of those that may come of a disk that is full, fails, or does not answer.
 pub fn is_typed(error: &Error) -> bool {
-    use Error::{Indeterminate, LogFailed, NotAppended, RolloverFailed, Storage, StorageFull, StreamFailed, Unavailable};
+    use Error::{
+        Indeterminate, LogFailed, NotAppended, RolloverFailed, Storage, StorageFull, StreamFailed, Unavailable, WouldBlock,
+    };
     matches!(
         error,
         Indeterminate { .. }
@@ -168,5 +169,6 @@ pub fn is_typed(error: &Error) -> bool {
             | StorageFull
             | StreamFailed { .. }
             | Unavailable { .. }
-    ) && !matches!(error.kind(), ErrorKind::FixInput if !matches!(error, Storage(_)))
+            | WouldBlock { .. }
+    )
 }
