@@ -1,6 +1,7 @@
 //! File systems that are made and mounted for a while.
 
 use std::{
+    ffi::OsStr,
     fmt, fs,
     path::{Path, PathBuf},
 };
@@ -49,9 +50,11 @@ impl Kind {
         let path = image.as_os_str();
         let made = match self {
             Self::Ext4 => {
-                // Everything is made here, so that no thread of the kernel makes the rest of it later on.
-                let lazy = "nodiscard,lazy_itable_init=0,lazy_journal_init=0";
-                command("mkfs.ext4", ["-q".as_ref(), "-F".as_ref(), "-E".as_ref(), lazy.as_ref(), path])
+                // Everything is made here, so that no thread of the kernel makes the rest of it later on. Blocks are pages:
+                // a part of a page is a request of its own to the FUSE file, and if the second one of two fails, the loop
+                // driver takes a write that was cut short for one that was done.
+                let words = ["-q", "-F", "-b", "4096", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"];
+                command("mkfs.ext4", words.map(OsStr::new).into_iter().chain([path]))
             }
             Self::Xfs => command("mkfs.xfs", ["-q".as_ref(), "-f".as_ref(), "-K".as_ref(), path]),
             Self::Tmpfs => panic!("a tmpfs has no image"),

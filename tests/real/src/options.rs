@@ -173,6 +173,11 @@ impl Options {
         }
     }
 
+    /// Whether there is time for more.
+    pub fn is_long(&self) -> bool {
+        self.rounds >= 100
+    }
+
     /// Keeps these files of a scenario that failed, and says where.
     pub fn keep(&self, from: &Path, name: &str, files: &[&str]) -> PathBuf {
         let to = self.failed.join(format!("{name}.{}", std::process::id()));
