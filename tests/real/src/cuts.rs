@@ -39,7 +39,13 @@ pub struct Cut {
 impl Cut {
     /// `count` of them among the entries `from..=to`: half of them right before or right behind a flush, the others
     /// anywhere; in their order.
-    pub fn choose(record: &Record, from: usize, to: usize, count: usize, rng: &mut Rng) -> Vec<Self> {
+    pub fn choose(
+        record: &Record,
+        from: usize,
+        to: usize,
+        count: usize,
+        rng: &mut Rng,
+    ) -> Vec<Self> {
         let flushes: Vec<usize> = (from..to)
             .filter(|n| record.entry(*n) == Entry::Flush)
             .collect();
@@ -79,7 +85,8 @@ impl FromStr for Cut {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no cut, as 812/lost, 812/kept, 812/some-7 or 812/torn-7 are");
+        let wrong =
+            || format!("`{text}` is no cut, as 812/lost, 812/kept, 812/some-7 or 812/torn-7 are");
         let (at, fate) = text.split_once('/').ok_or_else(wrong)?;
         let at = at.parse().map_err(|_| wrong())?;
         let fate = match fate.split_once('-') {
@@ -148,7 +155,10 @@ fn apply(
     entries: std::ops::Range<usize>,
     mut keeps: impl FnMut(usize, usize) -> bool,
 ) {
-    let file = fs::OpenOptions::new().write(true).open(image).expect("an image");
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(image)
+        .expect("an image");
     for (nth, number) in entries.enumerate() {
         let Entry::Write(offset, data) = record.entry(number) else {
             continue;
@@ -164,6 +174,9 @@ fn apply(
 
 /// Copies a file with its holes.
 pub fn copy(from: &Path, to: &Path) {
-    crate::machine::command("cp", ["--sparse=auto".as_ref(), from.as_os_str(), to.as_os_str()])
-        .expect("room for a copy");
+    crate::machine::command(
+        "cp",
+        ["--sparse=auto".as_ref(), from.as_os_str(), to.as_os_str()],
+    )
+    .expect("room for a copy");
 }

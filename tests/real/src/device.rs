@@ -20,8 +20,9 @@ use std::{
 };
 
 use fuser::{
-    Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner, MountOption,
-    OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, WriteFlags,
+    Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
+    LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen,
+    ReplyWrite, Request, WriteFlags,
 };
 
 use crate::record::{Entry, encode};
@@ -67,7 +68,9 @@ impl Layout {
 
 /// Serves until it is unmounted.
 pub fn serve(dir: &Path) -> ExitCode {
-    let layout = Layout { dir: dir.to_owned() };
+    let layout = Layout {
+        dir: dir.to_owned(),
+    };
     let disk = match Disk::open(layout.clone()) {
         Ok(disk) => disk,
         Err(error) => {
@@ -76,7 +79,10 @@ pub fn serve(dir: &Path) -> ExitCode {
         }
     };
     let mut config = Config::default();
-    config.mount_options = vec![MountOption::FSName("tierlog-real".to_owned()), MountOption::NoAtime];
+    config.mount_options = vec![
+        MountOption::FSName("tierlog-real".to_owned()),
+        MountOption::NoAtime,
+    ];
     let session = match fuser::spawn_mount(disk, layout.mount(), &config) {
         Ok(session) => session,
         Err(error) => {
@@ -114,7 +120,10 @@ struct Platter {
 
 impl Disk {
     fn open(layout: Layout) -> io::Result<Self> {
-        let image = File::options().read(true).write(true).open(layout.image())?;
+        let image = File::options()
+            .read(true)
+            .write(true)
+            .open(layout.image())?;
         let append = |path: PathBuf| File::options().create(true).append(true).open(path);
         let len = image.metadata()?.len();
         let platter = Platter {
@@ -166,7 +175,10 @@ impl Platter {
     fn fails(&mut self, layout: &Layout, data: &[u8]) -> bool {
         let order = fs::read_to_string(layout.faults()).unwrap_or_default();
         if order != self.order {
-            let count = order.split(' ').nth(1).and_then(|count| count.trim().parse().ok());
+            let count = order
+                .split(' ')
+                .nth(1)
+                .and_then(|count| count.trim().parse().ok());
             self.left = count.unwrap_or(0);
             self.order = order;
         }
@@ -182,7 +194,10 @@ impl Platter {
 
 impl Filesystem for Disk {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        match self.attributes(INODE).filter(|_| parent == INodeNo::ROOT && name == FILE) {
+        match self
+            .attributes(INODE)
+            .filter(|_| parent == INodeNo::ROOT && name == FILE)
+        {
             Some(found) => reply.entry(&TTL, &found, Generation(0)),
             None => reply.error(Errno::ENOENT),
         }

@@ -34,12 +34,18 @@ impl Driven {
             "opened" => {
                 let next = number(1);
                 let end = self.acked.last_key_value().map_or(0, |(last, _)| last + 1);
-                assert!(next >= end, "life {life} begins at {next}, and {end} was durable");
+                assert!(
+                    next >= end,
+                    "life {life} begins at {next}, and {end} was durable"
+                );
                 return false;
             }
             "ack" => {
                 let before = self.acked.insert(number(1), (life, number(2)));
-                assert_eq!(before, None, "life {life}: `{line}`: an offset is given out twice");
+                assert_eq!(
+                    before, None,
+                    "life {life}: `{line}`: an offset is given out twice"
+                );
                 return true;
             }
             "failed" => {
@@ -84,17 +90,29 @@ impl Driven {
         let mut last = None;
         for (offset, text) in found.iter().enumerate() {
             let words: Vec<&str> = text.splitn(4, ' ').collect();
-            let (life, n) = (crate::options::number(words[1]), crate::options::number(words[2]));
+            let (life, n) = (
+                crate::options::number(words[1]),
+                crate::options::number(words[2]),
+            );
             assert_eq!(*text, payload(life, n), "at {offset}");
-            assert!(last < Some((life, n)), "at {offset}: {life} {n} stands behind {last:?}");
-            assert!(!self.absent.contains(&(life, n)), "{life} {n} is there, and was said not to be");
+            assert!(
+                last < Some((life, n)),
+                "at {offset}: {life} {n} stands behind {last:?}"
+            );
+            assert!(
+                !self.absent.contains(&(life, n)),
+                "{life} {n} is there, and was said not to be"
+            );
             last = Some((life, n));
         }
         for (offset, (life, n)) in &self.acked {
             let there = usize::try_from(*offset).ok().and_then(|at| found.get(at));
             assert_eq!(there, Some(&payload(*life, *n)), "acked at {offset}");
         }
-        assert!(found.starts_with(&self.seen), "what was read before has changed");
+        assert!(
+            found.starts_with(&self.seen),
+            "what was read before has changed"
+        );
         self.seen = found;
     }
 }

@@ -11,7 +11,10 @@
 
 use std::{collections::VecDeque, io::Write, path::Path, process::ExitCode, time::Duration};
 
-use tierlog::{AppendError, Error, ErrorKind, FlushPolicy, NewRecord, Settings, Size, Stream, Supervisor, Ticket, TryAppend};
+use tierlog::{
+    AppendError, Error, ErrorKind, FlushPolicy, NewRecord, Settings, Size, Stream, Supervisor,
+    Ticket, TryAppend,
+};
 use tokio::time::timeout;
 
 use crate::look;
@@ -41,7 +44,9 @@ impl Order {
     pub fn words(&self, data: &Path) -> Vec<String> {
         let numbers = [self.life, self.records, self.window as u64, self.stall_ms];
         let path = data.to_str().expect("a path of ours").to_owned();
-        std::iter::once(path).chain(numbers.map(|number| number.to_string())).collect()
+        std::iter::once(path)
+            .chain(numbers.map(|number| number.to_string()))
+            .collect()
     }
 }
 
@@ -85,7 +90,8 @@ pub fn run(words: &[&str]) -> ExitCode {
 /// In one write, so that a kill leaves no half a line in the midst of others.
 fn tell(line: &str) {
     let mut out = std::io::stdout().lock();
-    out.write_all(format!("{line}\n").as_bytes()).expect("somebody listens");
+    out.write_all(format!("{line}\n").as_bytes())
+        .expect("somebody listens");
 }
 
 fn tell_end(error: &Error) {
@@ -167,7 +173,10 @@ impl Flight {
         let AppendError { error, .. } = failed;
         assert!(look::is_typed(&error), "no error of a disk: {error:?}");
         let surely = matches!(error, Error::NotAppended { .. } | Error::StorageFull);
-        tell(&format!("failed {n} {} {error}", if surely { "absent" } else { "unknown" }));
+        tell(&format!(
+            "failed {n} {} {error}",
+            if surely { "absent" } else { "unknown" }
+        ));
         self.failures += 1;
         // Behind one that has ended for good, all others tell what became of them.
         let ended = error.kind() == ErrorKind::Reopen && self.sent.is_empty();

@@ -62,7 +62,12 @@ pub fn run(kind: Kind, place: &Place, options: &Options) -> String {
     for mark in [Mark::Record, Mark::Name] {
         for (count, closed) in [(1, false), (1, true), (2, true), (ALL, false), (ALL, true)] {
             let all = options.is_long();
-            let story = Story { mark, count, closed, all };
+            let story = Story {
+                mark,
+                count,
+                closed,
+                all,
+            };
             let place = place.folder(&format!("story.{stories}"));
             let told = story.tell(kind, &place, options.seed);
             stories += 1;
@@ -97,25 +102,45 @@ impl Story {
             let acked = self.fails(&settings, &disk).await;
             let failed = disk.failed();
             assert!(failed >= 1, "{self:?}: no write failed");
-            seen.push(Seen { position: disk.position(), found: acked, part: true });
+            seen.push(Seen {
+                position: disk.position(),
+                found: acked,
+                part: true,
+            });
             // The disk is well again, and the cache is as warm as it was.
             disk.fail(TEXT, 0);
             let found = attached(&settings).await;
-            seen.push(Seen { position: disk.position(), found, part: true });
+            seen.push(Seen {
+                position: disk.position(),
+                found,
+                part: true,
+            });
             let log = look::open(&settings).await;
             let found = look::read_all(&log).await;
             let shown = has_text(&found);
-            seen.push(Seen { position: disk.position(), found, part: false });
+            seen.push(Seen {
+                position: disk.position(),
+                found,
+                part: false,
+            });
             let stream = within(log.log().stream(STREAM)).await.expect("a stream");
             within(stream.append("after")).await.expect("an ack");
             let found = look::read_all(&log).await;
-            seen.push(Seen { position: disk.position(), found, part: false });
+            seen.push(Seen {
+                position: disk.position(),
+                found,
+                part: false,
+            });
             drop(log);
             (failed, shown)
         });
         disk.stop();
         let cuts = self.cut(kind, &disk, place, &seen, seed);
-        Came { failed, cuts, shown }
+        Came {
+            failed,
+            cuts,
+            shown,
+        }
     }
 
     /// Appends, and meets the failure; gives what was acked.
@@ -126,7 +151,9 @@ impl Story {
         let mut payloads = Vec::new();
         for n in 0..BEFORE {
             payloads.push(format!("record {n} {}", "y".repeat(200)));
-            within(stream.append(payloads[payloads.len() - 1].clone())).await.expect("an ack");
+            within(stream.append(payloads[payloads.len() - 1].clone()))
+                .await
+                .expect("an ack");
         }
         disk.fail(TEXT, self.count);
         match self.mark {
@@ -143,7 +170,13 @@ impl Story {
                 Ok(made) => {
                     let ack = within(made.append("in it")).await;
                     let payloads = ack.map(|_| vec!["in it".to_owned()]).unwrap_or_default();
-                    acked.streams.insert(TEXT.to_owned(), look::Stream { payloads, ..look::Stream::default() });
+                    acked.streams.insert(
+                        TEXT.to_owned(),
+                        look::Stream {
+                            payloads,
+                            ..look::Stream::default()
+                        },
+                    );
                 }
                 Err(error) => self.expect(&error),
             },
@@ -153,7 +186,13 @@ impl Story {
             Ok(_) => payloads.push("behind it".to_owned()),
             Err(failed) => self.expect(&failed.error),
         }
-        acked.streams.insert(STREAM.to_owned(), look::Stream { payloads, ..look::Stream::default() });
+        acked.streams.insert(
+            STREAM.to_owned(),
+            look::Stream {
+                payloads,
+                ..look::Stream::default()
+            },
+        );
         match self.closed {
             true => drop(log.shutdown(Duration::from_secs(30)).await),
             false => drop(log),
@@ -174,11 +213,24 @@ impl Story {
         let mut cuts = 0;
         for (nth, seen) in seen.iter().enumerate() {
             let others = [Fate::Kept, Fate::Some(rng.u64(..)), Fate::Torn(rng.u64(..))];
-            let others = if self.all { &others[..] } else { &others[nth % 3..=nth % 3] };
+            let others = if self.all {
+                &others[..]
+            } else {
+                &others[nth % 3..=nth % 3]
+            };
             for fate in std::iter::once(Fate::Lost).chain(others.iter().copied()) {
-                let cut = Cut { at: record.entries_at(seen.position), fate };
+                let cut = Cut {
+                    at: record.entries_at(seen.position),
+                    fate,
+                };
                 platter.cut(cut, &image);
-                self.look(kind, &image, &mount, seen, &format!("{self:?}, sight {nth}, cut {cut}"));
+                self.look(
+                    kind,
+                    &image,
+                    &mount,
+                    seen,
+                    &format!("{self:?}, sight {nth}, cut {cut}"),
+                );
                 fs::remove_file(&image).expect("an image");
                 cuts += 1;
             }
@@ -188,11 +240,20 @@ impl Story {
 
     fn look(self, kind: Kind, image: &Path, mount: &Path, seen: &Seen, what: &str) {
         let mounted = kind.mount(image, mount);
-        let mounted = mounted.unwrap_or_else(|why| panic!("{what}: the kernel does not mount it: {why}"));
+        let mounted =
+            mounted.unwrap_or_else(|why| panic!("{what}: the kernel does not mount it: {why}"));
         let settings = Settings::for_tests(mounted.at.join("log"));
         let check = |found: &Found| match seen.part {
-            true => assert!(seen.found.is_part_of(found), "{what}: {} is gone", seen.found.without(found)),
-            false => assert!(found.is_at_least(&seen.found), "{what}: {} is gone", seen.found.without(found)),
+            true => assert!(
+                seen.found.is_part_of(found),
+                "{what}: {} is gone",
+                seen.found.without(found)
+            ),
+            false => assert!(
+                found.is_at_least(&seen.found),
+                "{what}: {} is gone",
+                seen.found.without(found)
+            ),
         };
         let _told = WhatFailed(what);
         look::runtime().block_on(look::recovers(&settings, true, check));
@@ -223,11 +284,21 @@ async fn attached(settings: &Settings) -> Found {
             if batch.is_empty() {
                 break;
             }
-            payloads.extend(batch.iter().map(|r| String::from_utf8_lossy(&r.payload).into_owned()));
+            payloads.extend(
+                batch
+                    .iter()
+                    .map(|r| String::from_utf8_lossy(&r.payload).into_owned()),
+            );
         }
         // A name alone may come from a commit that failed: whoever only reads can't make it durable first.
         if !payloads.is_empty() {
-            found.streams.insert(info.name, look::Stream { payloads, ..look::Stream::default() });
+            found.streams.insert(
+                info.name,
+                look::Stream {
+                    payloads,
+                    ..look::Stream::default()
+                },
+            );
         }
     }
     found
@@ -255,7 +326,11 @@ impl Found {
             match other.streams.get(name) {
                 None => words.push(format!("stream {name}")),
                 Some(there) if there.payloads != stream.payloads => {
-                    words.push(format!("a part of {name} ({} of {})", there.payloads.len(), stream.payloads.len()));
+                    words.push(format!(
+                        "a part of {name} ({} of {})",
+                        there.payloads.len(),
+                        stream.payloads.len()
+                    ));
                 }
                 Some(_) => {}
             }

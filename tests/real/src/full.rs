@@ -57,7 +57,8 @@ impl Drop for Ballast {
 
 fn free(mount: &Path) -> u64 {
     let room = rustix::fs::statvfs(mount).expect("it is mounted");
-    room.f_bavail * room.f_frsize
+    // What is reserved for root is free for us.
+    room.f_bfree * room.f_frsize
 }
 
 /// A stream, and what is in it for sure.
@@ -72,13 +73,21 @@ impl Filled {
     async fn until_full(&mut self) {
         let mut sent = Vec::new();
         'full: loop {
-            let text = format!("record {} {}", self.acked.len() + sent.len(), "z".repeat(3000));
+            let text = format!(
+                "record {} {}",
+                self.acked.len() + sent.len(),
+                "z".repeat(3000)
+            );
             let mut record = NewRecord::from(text.clone());
             loop {
                 match self.stream.try_append(record) {
                     Ok(ticket) => break sent.push((text, ticket)),
                     Err(TryAppend::WouldBlock { kind, payload }) => {
-                        assert_eq!(payload.payload, text.as_bytes(), "what was refused comes back");
+                        assert_eq!(
+                            payload.payload,
+                            text.as_bytes(),
+                            "what was refused comes back"
+                        );
                         record = payload;
                         self.land(&mut sent).await;
                         if timeout(FULL_FOR, self.stream.ready(kind)).await.is_err() {
@@ -100,7 +109,10 @@ impl Filled {
         for (text, ticket) in sent.drain(..) {
             match within(ticket).await {
                 Ok(ack) => {
-                    assert!(!failed, "nothing behind a record without room is appended before it is told");
+                    assert!(
+                        !failed,
+                        "nothing behind a record without room is appended before it is told"
+                    );
                     assert_eq!(ack.offset, Offset(self.acked.len() as u64));
                     self.acked.push(text);
                 }
@@ -117,7 +129,9 @@ impl Filled {
     async fn goes_on(&mut self, count: usize) {
         for _ in 0..count {
             let text = format!("record {} {}", self.acked.len(), "z".repeat(3000));
-            let ack = within(self.stream.append(text.clone())).await.expect("there is room");
+            let ack = within(self.stream.append(text.clone()))
+                .await
+                .expect("there is room");
             assert_eq!(ack.offset, Offset(self.acked.len() as u64));
             self.acked.push(text);
         }
@@ -127,7 +141,10 @@ impl Filled {
         let found = look::read(&self.stream).await;
         assert_eq!(found.start, start);
         let from = usize::try_from(start).expect("an offset");
-        assert!(found.payloads == self.acked[from..], "what was acked is there, and nothing else");
+        assert!(
+            found.payloads == self.acked[from..],
+            "what was acked is there, and nothing else"
+        );
     }
 }
 
@@ -137,7 +154,9 @@ pub fn run(kind: Kind, place: &Place, _: &Options) -> String {
     if kind != Kind::Tmpfs {
         kind.make(&image);
     }
-    let mounted = kind.mount(&image, &place.dir.join("mount")).expect("it mounts");
+    let mounted = kind
+        .mount(&image, &place.dir.join("mount"))
+        .expect("it mounts");
     let settings = Settings::for_tests(mounted.at.join("log"));
     let (acked, refused, left) = look::runtime().block_on(story(&mounted.at, &settings));
     format!(
@@ -150,7 +169,11 @@ async fn story(mount: &Path, settings: &Settings) -> (usize, usize, u64) {
     let ballast = Ballast::new(mount, "ballast", LEFT);
     let log = look::open(settings).await;
     let stream = within(log.log().stream(STREAM)).await.expect("a stream");
-    let mut filled = Filled { stream, acked: Vec::new(), refused: 0 };
+    let mut filled = Filled {
+        stream,
+        acked: Vec::new(),
+        refused: 0,
+    };
     filled.until_full().await;
     let first = filled.acked.len();
     assert!(first > 20, "{first} records fit");
@@ -171,7 +194,9 @@ async fn story(mount: &Path, settings: &Settings) -> (usize, usize, u64) {
     filled.check(0).await;
     // It needs no room, and makes some.
     let before = filled.acked.len() as u64 / 2;
-    within(filled.stream.trim(Offset(before))).await.expect("trimmed");
+    within(filled.stream.trim(Offset(before)))
+        .await
+        .expect("trimmed");
     filled.goes_on(10).await;
     filled.check(before).await;
     look::close(log).await;

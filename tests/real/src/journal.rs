@@ -29,7 +29,9 @@ impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Begins(life, stream, at) => write!(f, "begins {stream} {at} {life}"),
-            Self::Submits(stream, first, count, batch) => write!(f, "submits {stream} {first} {count} {batch}"),
+            Self::Submits(stream, first, count, batch) => {
+                write!(f, "submits {stream} {first} {count} {batch}")
+            }
             Self::Durable(stream, end) => write!(f, "durable {stream} {end}"),
             Self::Archived(stream, end) => write!(f, "archived {stream} {end}"),
             Self::Trims(stream, before) => write!(f, "trims {stream} {before}"),
@@ -81,10 +83,14 @@ struct Allowed {
 impl Journal {
     /// What the workload of this seed printed.
     pub fn new(lines: &[String], record: &Record, seed: u64) -> Self {
-        let told = lines.iter().filter(|line| line.as_str() != workload::DONE).map(|line| {
-            let (position, told) = parse(line).unwrap_or_else(|| panic!("`{line}` makes no sense"));
-            (record.entries_at(position), told)
-        });
+        let told = lines
+            .iter()
+            .filter(|line| line.as_str() != workload::DONE)
+            .map(|line| {
+                let (position, told) =
+                    parse(line).unwrap_or_else(|| panic!("`{line}` makes no sense"));
+                (record.entries_at(position), told)
+            });
         Self {
             told: told.collect(),
             seed,
@@ -115,18 +121,27 @@ impl Journal {
                 }
                 Told::Submits(stream, first, count, batch) => {
                     let allowed = all.entry(stream).or_default();
-                    assert_eq!(*first, allowed.submitted, "the workload submits in order, at {at}");
+                    assert_eq!(
+                        *first, allowed.submitted,
+                        "the workload submits in order, at {at}"
+                    );
                     allowed.submitted += count;
                     if *batch {
                         allowed.batches.insert(*first, *count);
                     }
                 }
-                Told::Durable(stream, end) => raise(&mut all.entry(stream).or_default().durable, *end),
-                Told::Archived(stream, end) => raise(&mut all.entry(stream).or_default().archived, *end),
+                Told::Durable(stream, end) => {
+                    raise(&mut all.entry(stream).or_default().durable, *end)
+                }
+                Told::Archived(stream, end) => {
+                    raise(&mut all.entry(stream).or_default().archived, *end)
+                }
                 Told::Trims(stream, before) => {
                     all.entry(stream).or_default().starts.insert(*before);
                 }
-                Told::Trimmed(stream, start) => raise(&mut all.entry(stream).or_default().trimmed, *start),
+                Told::Trimmed(stream, start) => {
+                    raise(&mut all.entry(stream).or_default().trimmed, *start)
+                }
             }
         }
         all
@@ -144,7 +159,10 @@ impl Journal {
         for (name, stream) in &found.streams {
             // One that was about to be made when the power went.
             let is_known = allowed.contains_key(name.as_str());
-            assert!(is_known || stream.payloads.is_empty(), "{name} was never told of");
+            assert!(
+                is_known || stream.payloads.is_empty(),
+                "{name} was never told of"
+            );
         }
     }
 }
@@ -156,8 +174,16 @@ fn raise(mark: &mut u64, to: u64) {
 impl Allowed {
     fn check(&self, name: &str, found: &crate::look::Stream, seed: u64) {
         let (start, end) = (found.start, found.start + found.payloads.len() as u64);
-        assert!(end >= self.durable, "{name} ends at {end}, and {} was durable", self.durable);
-        assert!(end <= self.submitted, "{name} ends at {end}, and {} was handed over", self.submitted);
+        assert!(
+            end >= self.durable,
+            "{name} ends at {end}, and {} was durable",
+            self.durable
+        );
+        assert!(
+            end <= self.submitted,
+            "{name} ends at {end}, and {} was handed over",
+            self.submitted
+        );
         assert!(
             start >= self.trimmed && (start == 0 || self.starts.contains(&start)),
             "{name} starts at {start}; trimmed to {}, asked for {:?}",

@@ -16,8 +16,12 @@ const SIGXFSZ: i32 = 25;
 fn live(place: &Place, driven: &mut Driven, first: &str, order: Order) -> std::process::ExitStatus {
     let mut command = Command::new("sh");
     let this = std::env::current_exe().expect("this binary");
-    command.args(["-c", &format!("{first}; exec \"$@\""), "sh"]).arg(this);
-    command.args(["role", "driver"]).args(order.words(&place.dir.join("log")));
+    command
+        .args(["-c", &format!("{first}; exec \"$@\""), "sh"])
+        .arg(this);
+    command
+        .args(["role", "driver"])
+        .args(order.words(&place.dir.join("log")));
     let child = Running::start(command, &place.dir);
     for line in child.rest() {
         driven.take(order.life, &line);
@@ -54,7 +58,11 @@ pub fn run(place: &Place, _: &Options) -> String {
         }
     }
     driven.look(&place.dir.join("log"));
-    assert!(killed > 0 && driven.ended > 0, "{killed} killed, {} ended", driven.ended);
+    assert!(
+        killed > 0 && driven.ended > 0,
+        "{killed} killed, {} ended",
+        driven.ended
+    );
     let (acks, ended, failures) = (driven.acks(), driven.ended, driven.failures);
     format!(
         "16 lives below a limit, of which SIGXFSZ killed {killed} and {ended} met an error and told it, with {failures} \

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use tierlog::{Error, From, Offset, ReadOnly, Settings, StorageError, Stream as LogStream, Supervisor};
+use tierlog::{
+    Error, From, Offset, ReadOnly, Settings, StorageError, Stream as LogStream, Supervisor,
+};
 use tokio::runtime::{Builder, Runtime};
 
 /// All that was found in a log.
@@ -25,7 +27,10 @@ pub struct Stream {
 
 /// The runtime of an app.
 pub fn runtime() -> Runtime {
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     runtime.expect("threads")
 }
 
@@ -47,7 +52,9 @@ pub async fn open(settings: &Settings) -> Supervisor {
             }
         }
     });
-    opened.await.unwrap_or_else(|error| panic!("it does not open: {error}"))
+    opened
+        .await
+        .unwrap_or_else(|error| panic!("it does not open: {error}"))
 }
 
 /// Closes it, with nothing left over.
@@ -73,13 +80,23 @@ pub async fn read(stream: &LogStream) -> Stream {
         }
         for record in batch {
             let next = found.start + found.payloads.len() as u64;
-            assert_eq!(record.offset, Offset(next), "{}: offsets are dense", stream.name());
+            assert_eq!(
+                record.offset,
+                Offset(next),
+                "{}: offsets are dense",
+                stream.name()
+            );
             let text = String::from_utf8(record.payload.to_vec());
             found.payloads.push(text.expect("payloads are text"));
         }
     }
     let end = found.start + found.payloads.len() as u64;
-    assert_eq!(end, marks.durable.get(), "{}: what is durable is read", stream.name());
+    assert_eq!(
+        end,
+        marks.durable.get(),
+        "{}: what is durable is read",
+        stream.name()
+    );
     found
 }
 
@@ -87,7 +104,9 @@ pub async fn read(stream: &LogStream) -> Stream {
 pub async fn read_all(log: &Supervisor) -> Found {
     let mut found = Found::default();
     for info in within(log.log().streams()).await.expect("a list") {
-        let stream = within(log.log().existing(&info.name)).await.expect("it is listed");
+        let stream = within(log.log().existing(&info.name))
+            .await
+            .expect("it is listed");
         found.streams.insert(info.name, read(&stream).await);
     }
     found
@@ -102,7 +121,11 @@ pub async fn verify(settings: &Settings) {
         false => within(view.verify(None, |_, _| ())).await,
     };
     let report = report.unwrap_or_else(|error| panic!("it can't be verified: {error}"));
-    assert!(report.damage.is_empty(), "verify finds: {:?}", report.damage);
+    assert!(
+        report.damage.is_empty(),
+        "verify finds: {:?}",
+        report.damage
+    );
 }
 
 /// Opens what a power cut, or a death, has left, gives what `check` is to judge, and goes through the rest: nothing is
@@ -123,7 +146,11 @@ pub async fn recovers(settings: &Settings, clean: bool, check: impl FnOnce(&Foun
         let more = format!("one more for {name}");
         let ack = within(handle.append(more.clone())).await.expect("an ack");
         let end = stream.start + stream.payloads.len() as u64;
-        assert_eq!(ack.offset, Offset(end), "{name}: appending goes on at its end");
+        assert_eq!(
+            ack.offset,
+            Offset(end),
+            "{name}: appending goes on at its end"
+        );
         stream.payloads.push(more);
     }
     match clean {
@@ -133,9 +160,15 @@ pub async fn recovers(settings: &Settings, clean: bool, check: impl FnOnce(&Foun
     let log = open(settings).await;
     let report = log.recovery();
     assert_eq!(report.damage().count(), 0, "{report}");
-    assert!(report.streams.iter().all(|stream| stream.cut.is_none()), "{report}");
+    assert!(
+        report.streams.iter().all(|stream| stream.cut.is_none()),
+        "{report}"
+    );
     let again = read_all(&log).await;
-    assert!(again.is_at_least(&found), "a second recovery finds something else");
+    assert!(
+        again.is_at_least(&found),
+        "a second recovery finds something else"
+    );
     verify(settings).await;
     close(log).await;
 }
@@ -157,7 +190,8 @@ impl Found {
 /// Whether an error is one of those that may come of a disk that is full, fails, or does not answer.
 pub fn is_typed(error: &Error) -> bool {
     use Error::{
-        Indeterminate, LogFailed, NotAppended, RolloverFailed, Storage, StorageFull, StreamFailed, Unavailable, WouldBlock,
+        Indeterminate, LogFailed, NotAppended, RolloverFailed, Storage, StorageFull, StreamFailed,
+        Unavailable, WouldBlock,
     };
     matches!(
         error,

@@ -18,8 +18,14 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 const LINES_AHEAD: usize = 1 << 16;
 
 /// Runs a program to its end; what it says on stderr is the error.
-pub fn command<S: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = S>) -> Result<String, String> {
-    let output = Command::new(program).args(args).stdin(Stdio::null()).output();
+pub fn command<S: AsRef<OsStr>>(
+    program: &str,
+    args: impl IntoIterator<Item = S>,
+) -> Result<String, String> {
+    let output = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .output();
     let output = output.map_err(|error| format!("{program}: {error}"))?;
     match output.status.success() {
         true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
@@ -121,7 +127,10 @@ impl Running {
     pub fn start(mut command: Command, dir: &Path) -> Self {
         use std::os::unix::process::CommandExt;
         // Ctrl-C is for us: a disk that dies of it would take what stands on it along.
-        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
         let note = dir.join(format!("pid.{}", child.id()));
         fs::write(&note, "").expect("room for a note");

@@ -25,8 +25,16 @@ impl Kind {
         const LOOP: Need = Need::File("/dev/loop-control", "the kernel has no loop devices");
         let mut needs = vec![Need::Root, Need::Program("mount", "mount")];
         match self {
-            Self::Ext4 => needs.extend([LOOP, Need::FileSystem("ext4"), Need::Program("mkfs.ext4", "e2fsprogs")]),
-            Self::Xfs => needs.extend([LOOP, Need::FileSystem("xfs"), Need::Program("mkfs.xfs", "xfsprogs")]),
+            Self::Ext4 => needs.extend([
+                LOOP,
+                Need::FileSystem("ext4"),
+                Need::Program("mkfs.ext4", "e2fsprogs"),
+            ]),
+            Self::Xfs => needs.extend([
+                LOOP,
+                Need::FileSystem("xfs"),
+                Need::Program("mkfs.xfs", "xfsprogs"),
+            ]),
             Self::Tmpfs => needs.push(Need::FileSystem("tmpfs")),
         }
         needs
@@ -53,10 +61,20 @@ impl Kind {
                 // Everything is made here, so that no thread of the kernel makes the rest of it later on. Blocks are pages:
                 // a part of a page is a request of its own to the FUSE file, and if the second one of two fails, the loop
                 // driver takes a write that was cut short for one that was done.
-                let words = ["-q", "-F", "-b", "4096", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"];
+                let words = [
+                    "-q",
+                    "-F",
+                    "-b",
+                    "4096",
+                    "-E",
+                    "nodiscard,lazy_itable_init=0,lazy_journal_init=0",
+                ];
                 command("mkfs.ext4", words.map(OsStr::new).into_iter().chain([path]))
             }
-            Self::Xfs => command("mkfs.xfs", ["-q".as_ref(), "-f".as_ref(), "-K".as_ref(), path]),
+            Self::Xfs => command(
+                "mkfs.xfs",
+                ["-q".as_ref(), "-f".as_ref(), "-K".as_ref(), path],
+            ),
             Self::Tmpfs => panic!("a tmpfs has no image"),
         };
         made.expect("a file system");
@@ -75,8 +93,16 @@ impl Kind {
                 ("tmpfs", size.as_str())
             }
         };
-        let words = ["-t".as_ref(), kind.as_ref(), "-o".as_ref(), options.as_ref()];
-        command("mount", words.into_iter().chain([image.as_os_str(), at.as_os_str()]))?;
+        let words = [
+            "-t".as_ref(),
+            kind.as_ref(),
+            "-o".as_ref(),
+            options.as_ref(),
+        ];
+        command(
+            "mount",
+            words.into_iter().chain([image.as_os_str(), at.as_os_str()]),
+        )?;
         Ok(Mounted { at: at.to_owned() })
     }
 }

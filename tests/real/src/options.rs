@@ -77,7 +77,8 @@ fn scenarios() -> Vec<Scenario> {
 
 /// A number that somebody typed.
 pub fn number(text: &str) -> u64 {
-    text.parse().unwrap_or_else(|_| panic!("`{text}` is no number"))
+    text.parse()
+        .unwrap_or_else(|_| panic!("`{text}` is no number"))
 }
 
 /// Does what the arguments say.
@@ -128,19 +129,23 @@ impl Options {
                 "--long" => (options.cuts, options.rounds) = (2_500, 200),
                 "--kept" => options.kept = Some(PathBuf::from(value()?)),
                 "--only" => options.only = Some(value()?.parse()?),
-                name if known.iter().any(|known| known == name) => options.names.push(name.to_owned()),
+                name if known.iter().any(|known| known == name) => {
+                    options.names.push(name.to_owned())
+                }
                 other => return Err(format!("there is no `{other}`")),
             }
         }
         let power = |name: &String| name.starts_with("power-");
-        match options.kept.is_none() || options.names.len() == 1 && options.names.iter().all(power) {
+        match options.kept.is_none() || options.names.len() == 1 && options.names.iter().all(power)
+        {
             true => Ok(options),
             false => Err("--kept needs the one scenario that it is a record of".to_owned()),
         }
     }
 
     fn run(&self) -> ExitCode {
-        let wanted = |name: &str| self.names.is_empty() || self.names.iter().any(|wanted| wanted == name);
+        let wanted =
+            |name: &str| self.names.is_empty() || self.names.iter().any(|wanted| wanted == name);
         let mut failed = Vec::new();
         for (name, needs, scenario) in scenarios() {
             if !wanted(&name) {
@@ -159,7 +164,9 @@ impl Options {
                 Ok(told) => println!("ok {name} ({took:.1} s): {told}"),
                 Err(panic) => {
                     let (told, seed) = (words(&*panic), self.seed);
-                    println!("FAILED {name} ({took:.1} s): {told}\n  again: tests/real/run --seed {seed} {name}");
+                    println!(
+                        "FAILED {name} ({took:.1} s): {told}\n  again: tests/real/run --seed {seed} {name}"
+                    );
                     failed.push(name);
                 }
             }

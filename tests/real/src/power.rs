@@ -48,7 +48,13 @@ pub fn run(kind: Kind, place: &Place, options: &Options) -> String {
     let mut rng = Rng::with_seed(options.seed);
     let cuts = match &options.only {
         Some(cut) => vec![*cut],
-        None => Cut::choose(&lived.record, lived.from, lived.record.len(), options.cuts, &mut rng),
+        None => Cut::choose(
+            &lived.record,
+            lived.from,
+            lived.record.len(),
+            options.cuts,
+            &mut rng,
+        ),
     };
     let base = dir.join("base.img");
     let size = cuts.len().div_ceil(AT_ONCE).max(1);
@@ -60,19 +66,32 @@ pub fn run(kind: Kind, place: &Place, options: &Options) -> String {
             scope.spawn(move || lived.look_at(share, base, &place))
         });
         let workers: Vec<_> = workers.collect();
-        workers.into_iter().flat_map(|worker| worker.join().expect("a worker")).collect()
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().expect("a worker"))
+            .collect()
     });
     if failures.is_empty() {
         return lived.tell(&cuts);
     }
     let kept = match kept {
         Some(dir) => dir,
-        None => options.keep(&dir, &format!("power-{kind}"), &["base.img", "record", "told"]),
+        None => options.keep(
+            &dir,
+            &format!("power-{kind}"),
+            &["base.img", "record", "told"],
+        ),
     };
     let mut told = format!("{} of {} cuts failed", failures.len(), cuts.len());
     for failure in failures.iter().take(10) {
-        let (dir, cut) = (kept.display(), failure.split(':').next().unwrap_or_default());
-        let _ = write!(told, "\n  {failure}\n    again: tests/real/run --kept {dir} --only {cut} power-{kind}");
+        let (dir, cut) = (
+            kept.display(),
+            failure.split(':').next().unwrap_or_default(),
+        );
+        let _ = write!(
+            told,
+            "\n  {failure}\n    again: tests/real/run --kept {dir} --only {cut} power-{kind}"
+        );
     }
     panic!("{told}");
 }
@@ -84,7 +103,11 @@ fn live(kind: Kind, place: &Place, seed: u64) {
     let seed_text = seed.to_string();
     let child = place.role(
         "workload",
-        [disk.at().as_os_str(), disk.record_file().as_os_str(), seed_text.as_ref()],
+        [
+            disk.at().as_os_str(),
+            disk.record_file().as_os_str(),
+            seed_text.as_ref(),
+        ],
     );
     let lines = child.rest();
     let status = child.end();
@@ -122,7 +145,9 @@ impl Lived {
         let mut failures = Vec::new();
         for (nth, cut) in cuts.iter().enumerate() {
             platter.cut(*cut, &image);
-            let looked = catch_unwind(AssertUnwindSafe(|| self.look(*cut, &image, &mount, nth % 2 == 0)));
+            let looked = catch_unwind(AssertUnwindSafe(|| {
+                self.look(*cut, &image, &mount, nth % 2 == 0)
+            }));
             if let Err(panic) = looked {
                 failures.push(format!("{cut}: {}", crate::options::words(&*panic)));
             }
@@ -136,16 +161,25 @@ impl Lived {
         let mounted = self.kind.mount(image, mount);
         let mounted = mounted.unwrap_or_else(|why| panic!("the kernel does not mount it: {why}"));
         let settings = workload::settings(&mounted.at);
-        look::runtime().block_on(look::recovers(&settings, clean, |found| self.journal.check(found, cut.at)));
+        look::runtime().block_on(look::recovers(&settings, clean, |found| {
+            self.journal.check(found, cut.at)
+        }));
     }
 
     fn tell(&self, cuts: &[Cut]) -> String {
-        let flushes = (0..self.record.len()).filter(|n| self.record.entry(*n) == Entry::Flush).count();
+        let flushes = (0..self.record.len())
+            .filter(|n| self.record.entry(*n) == Entry::Flush)
+            .count();
         let writes = self.record.len() - flushes;
         let (acks, archived) = self.journal.acks();
-        let borders = cuts.iter().filter(|cut| self.record.behind_flush(cut.at) == cut.at).count();
+        let borders = cuts
+            .iter()
+            .filter(|cut| self.record.behind_flush(cut.at) == cut.at)
+            .count();
         let of = |is: fn(Fate) -> bool| {
-            let between = cuts.iter().filter(|cut| self.record.behind_flush(cut.at) < cut.at);
+            let between = cuts
+                .iter()
+                .filter(|cut| self.record.behind_flush(cut.at) < cut.at);
             between.filter(|cut| is(cut.fate)).count()
         };
         format!(

@@ -5,12 +5,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use rustix::process::Signal;
 
-use crate::{
-    driven::Driven,
-    driver::Order,
-    machine::Place,
-    options::Options,
-};
+use crate::{driven::Driven, driver::Order, machine::Place, options::Options};
 
 /// A call to the disk may take no longer than a process is stopped, now and then.
 const STALL_MS: u64 = 100;
@@ -59,7 +54,11 @@ fn killed(place: &Place, options: &Options) -> String {
     driven.look(&data);
     let acks = driven.acks();
     assert!(acks >= options.rounds, "{acks} acks");
-    assert_eq!((driven.failures, driven.ended), (0, 0), "nothing fails where nothing but a kill happens");
+    assert_eq!(
+        (driven.failures, driven.ended),
+        (0, 0),
+        "nothing fails where nothing but a kill happens"
+    );
     format!("{} kills, {acks} acks", options.rounds)
 }
 
@@ -92,10 +91,15 @@ fn stopped(place: &Place, options: &Options) -> String {
             }
         }
         let status = child.end();
-        assert!(status.success(), "a driver that was stopped ended with {status}");
+        assert!(
+            status.success(),
+            "a driver that was stopped ended with {status}"
+        );
         driven.look(&data);
         life += 1;
     }
     let (acks, failures) = (driven.acks(), driven.failures);
-    format!("{stops} stops in {life} lives, {acks} acks, {failures} records that were told to have failed")
+    format!(
+        "{stops} stops in {life} lives, {acks} acks, {failures} records that were told to have failed"
+    )
 }

@@ -1,11 +1,6 @@
 //! System calls that fail, as strace makes them: one of each kind, or all from some on.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::Path,
-    process::Command,
-};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use fastrand::Rng;
 
@@ -34,7 +29,7 @@ const TRACED: &str = "fdatasync,fsync,pwrite64,fallocate,renameat2,rename,rename
 
 /// Each kind of fault some times.
 pub fn run(place: &Place, options: &Options) -> String {
-    if let Err(why) = command("strace", ["-qq", "true"]) {
+    if let Err(why) = command("strace", ["-f", "--seccomp-bpf", "-qq", "true"]) {
         // As in a container without the right to trace.
         return format!("NOT TRIED, since strace does not work here: {why}");
     }
@@ -42,26 +37,48 @@ pub fn run(place: &Place, options: &Options) -> String {
     let (mut runs, mut failed) = (0, 0);
     let mut met: BTreeMap<String, usize> = BTreeMap::new();
     let mut driven = Driven::default();
-    for round in 0..options.rounds.div_ceil(4) {
+    for round in 0..options.rounds.div_ceil(6) {
         for (calls, error, most) in FAULTS {
             // Every log is as old as one round, so that its making is in it as well.
             let place = place.folder("log");
             let mut own = Driven::default();
             let when = rng.u64(1..=most);
-            let when = if rng.u32(0..3) == 0 { format!("{when}+") } else { when.to_string() };
+            let when = if rng.u32(0..3) == 0 {
+                format!("{when}+")
+            } else {
+                when.to_string()
+            };
             let inject = format!("inject={calls}:error={error}:when={when}");
-            let injected = live(&place, &mut own, &inject, round as u64, rng.choice([1, 8]).expect("one"));
+            let injected = live(
+                &place,
+                &mut own,
+                &inject,
+                round as u64,
+                rng.choice([1, 8]).expect("one"),
+            );
             runs += 1;
-            *met.entry(format!("{} {error}", calls.split(',').next().unwrap_or_default())).or_default() += injected;
+            *met.entry(format!(
+                "{} {error}",
+                calls.split(',').next().unwrap_or_default()
+            ))
+            .or_default() += injected;
             own.look(&place.dir.join("log"));
             // And without it all goes on.
             let before = own.acks();
-            let order = Order { life: round as u64 + 1_000, records: 20, window: 4, stall_ms: 30_000 };
+            let order = Order {
+                life: round as u64 + 1_000,
+                records: 20,
+                window: 4,
+                stall_ms: 30_000,
+            };
             let child = place.role("driver", order.words(&place.dir.join("log")));
             for line in child.rest() {
                 own.take(order.life, &line);
             }
-            assert!(child.end().success() && own.acks() == before + 20, "{inject}: it does not go on");
+            assert!(
+                child.end().success() && own.acks() == before + 20,
+                "{inject}: it does not go on"
+            );
             own.look(&place.dir.join("log"));
             failed += own.failures;
             driven.ended += own.ended;
@@ -69,7 +86,10 @@ pub fn run(place: &Place, options: &Options) -> String {
             place.clear();
         }
     }
-    let met: Vec<String> = met.iter().map(|(what, count)| format!("{what} {count}")).collect();
+    let met: Vec<String> = met
+        .iter()
+        .map(|(what, count)| format!("{what} {count}"))
+        .collect();
     let (acks, ended) = (driven.failures, driven.ended);
     format!(
         "{runs} runs, calls that failed: {}; {ended} runs gave up, {failed} records were told to have failed, {acks} acks",
@@ -81,15 +101,29 @@ pub fn run(place: &Place, options: &Options) -> String {
 fn live(place: &Place, driven: &mut Driven, inject: &str, life: u64, window: usize) -> usize {
     let trace = place.dir.join("trace");
     let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-y", "-e", &format!("trace={TRACED}"), "-e", inject, "-o"]);
-    command.arg(&trace).arg(std::env::current_exe().expect("this binary"));
+    command.args([
+        "-f",
+        "--seccomp-bpf",
+        "-qq",
+        "-y",
+        "-e",
+        &format!("trace={TRACED}"),
+        "-e",
+        inject,
+        "-o",
+    ]);
+    command
+        .arg(&trace)
+        .arg(std::env::current_exe().expect("this binary"));
     let order = Order {
         life,
         records: 150,
         window,
         stall_ms: 30_000,
     };
-    command.args(["role", "driver"]).args(order.words(&place.dir.join("log")));
+    command
+        .args(["role", "driver"])
+        .args(order.words(&place.dir.join("log")));
     let child = Running::start(command, &place.dir);
     for line in child.rest() {
         driven.take(life, &line);
@@ -115,15 +149,27 @@ fn judge(trace: &Path, inject: &str) -> usize {
         let call = call.trim_start();
         let resumed = call.starts_with("<... ");
         if !resumed {
-            let path = call.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
+            let path = call
+                .split_once('<')
+                .and_then(|(_, rest)| rest.split_once('>'));
             let path = path.map_or("", |(path, _)| path);
             if let Some(writes) = given_up.get_mut(path) {
                 *writes += usize::from(call.starts_with("pwrite64("));
-                let changes = ["fdatasync(", "fallocate("].iter().any(|name| call.starts_with(name));
+                let changes = ["fdatasync(", "fallocate("]
+                    .iter()
+                    .any(|name| call.starts_with(name));
                 assert!(
                     !changes && *writes <= 1,
                     "{inject}: {path} was touched again behind a failed sync: {call}"
                 );
+            }
+            // A file that is made anew under that name is another one.
+            if call.starts_with("openat(") && call.contains("O_EXCL") {
+                let name = call
+                    .split('"')
+                    .nth(1)
+                    .and_then(|path| path.rsplit('/').next());
+                given_up.retain(|path, _| name.is_none_or(|name| !path.ends_with(name)));
             }
             within.insert(thread, path);
         }

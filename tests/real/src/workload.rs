@@ -10,7 +10,9 @@ use std::{
 };
 
 use fastrand::Rng;
-use tierlog::{ColdUri, FlushPolicy, Level, NewRecord, Offset, Settings, Size, Stream, Ticket, TryAppend};
+use tierlog::{
+    ColdUri, FlushPolicy, Level, NewRecord, Offset, Settings, Size, Stream, Ticket, TryAppend,
+};
 
 use crate::{journal::Told, look};
 
@@ -23,9 +25,11 @@ const STEPS: usize = 45;
 
 /// The record that a life appends at an offset.
 pub fn payload(seed: u64, stream: &str, life: u64, offset: u64) -> String {
-    let place = stream.bytes().fold(life * 31 + offset * 1_000_003, |sum, byte| {
-        sum.wrapping_mul(131).wrapping_add(u64::from(byte))
-    });
+    let place = stream
+        .bytes()
+        .fold(life * 31 + offset * 1_000_003, |sum, byte| {
+            sum.wrapping_mul(131).wrapping_add(u64::from(byte))
+        });
     let mut rng = Rng::with_seed(seed ^ place);
     let mut text = format!("{stream} {life} {offset} ");
     let len = rng.usize(0..2600);
@@ -68,7 +72,10 @@ impl Teller {
     fn tell(&self, told: &Told) {
         let line = format!("{} {told}\n", self.position());
         // In one write, since several tasks tell.
-        std::io::stdout().lock().write_all(line.as_bytes()).expect("somebody listens");
+        std::io::stdout()
+            .lock()
+            .write_all(line.as_bytes())
+            .expect("somebody listens");
     }
 }
 
@@ -152,7 +159,9 @@ impl Task {
         self.next += count;
         self.tell(|name| Told::Submits(name, first, count, batch));
         let record = |offset| payload(self.seed, self.stream.name(), self.life, offset);
-        (first..self.next).map(|offset| NewRecord::from(record(offset))).collect()
+        (first..self.next)
+            .map(|offset| NewRecord::from(record(offset)))
+            .collect()
     }
 
     fn durable(&self, end: u64) {
@@ -228,7 +237,11 @@ impl Task {
 
     async fn archive(&mut self) {
         let record = self.submit(1, false).remove(0);
-        let ack = self.stream.append_at(record, Level::Archived).await.expect("an ack");
+        let ack = self
+            .stream
+            .append_at(record, Level::Archived)
+            .await
+            .expect("an ack");
         self.durable(ack.offset.get() + 1);
         self.tell(|name| Told::Archived(name, ack.offset.get() + 1));
     }
