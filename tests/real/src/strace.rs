@@ -27,74 +27,81 @@ const FAULTS: [(&str, &str, u64); 9] = [
 /// What is looked at besides.
 const TRACED: &str = "fdatasync,fsync,pwrite64,fallocate,renameat2,rename,renameat,openat";
 
-/// Each kind of fault some times.
-pub fn run(place: &Place, options: &Options) -> String {
-    if let Err(why) = command("strace", ["-f", "--seccomp-bpf", "-qq", "true"]) {
-        // As in a container without the right to trace.
-        return format!("NOT TRIED, since strace does not work here: {why}");
-    }
+/// What came of all runs.
+#[derive(Debug, Default)]
+struct Sum {
+    runs: usize,
+    /// Runs that gave up, records that were told to have failed, acks.
+    ended: usize,
+    failed: usize,
+    acks: usize,
+    /// Calls that were made to fail, by what they met.
+    met: BTreeMap<String, usize>,
+}
+
+/// Each kind of fault some times. An error says why it can't be tried.
+pub fn run(place: &Place, options: &Options) -> Result<String, String> {
+    // As in a container without the right to trace.
+    command("strace", ["-f", "--seccomp-bpf", "-qq", "true"])?;
     let mut rng = Rng::with_seed(options.seed);
-    let (mut runs, mut failed) = (0, 0);
-    let mut met: BTreeMap<String, usize> = BTreeMap::new();
-    let mut driven = Driven::default();
-    for round in 0..options.rounds.div_ceil(6) {
+    let mut sum = Sum::default();
+    for life in 0..options.rounds.div_ceil(6) as u64 {
         for (calls, error, most) in FAULTS {
-            // Every log is as old as one round, so that its making is in it as well.
-            let place = place.folder("log");
-            let mut own = Driven::default();
-            let when = rng.u64(1..=most);
-            let when = if rng.u32(0..3) == 0 {
-                format!("{when}+")
-            } else {
-                when.to_string()
-            };
-            let inject = format!("inject={calls}:error={error}:when={when}");
-            let injected = live(
-                &place,
-                &mut own,
-                &inject,
-                round as u64,
-                rng.choice([1, 8]).expect("one"),
-            );
-            runs += 1;
-            *met.entry(format!(
-                "{} {error}",
-                calls.split(',').next().unwrap_or_default()
-            ))
-            .or_default() += injected;
-            own.look(&place.dir.join("log"));
-            // And without it all goes on.
-            let before = own.acks();
-            let order = Order {
-                life: round as u64 + 1_000,
-                records: 20,
-                window: 4,
-                stall_ms: 30_000,
-            };
-            let child = place.role("driver", order.words(&place.dir.join("log")));
-            for line in child.rest() {
-                own.take(order.life, &line);
+            let mut when = rng.u64(1..=most).to_string();
+            if rng.u32(0..3) == 0 {
+                when.push('+');
             }
-            assert!(
-                child.end().success() && own.acks() == before + 20,
-                "{inject}: it does not go on"
-            );
-            own.look(&place.dir.join("log"));
-            failed += own.failures;
-            driven.ended += own.ended;
-            driven.failures += own.acks();
+            let inject = format!("inject={calls}:error={error}:when={when}");
+            let window = rng.choice([1, 8]).expect("one");
+            // Every log is as old as one life, so that its making is in it as well.
+            let place = place.folder("log");
+            let met = one_log(&place, &inject, life, window, &mut sum);
+            let call = calls.split(',').next().unwrap_or_default();
+            *sum.met.entry(format!("{call} {error}")).or_default() += met;
             place.clear();
         }
     }
-    let met: Vec<String> = met
+    let met = sum
+        .met
         .iter()
-        .map(|(what, count)| format!("{what} {count}"))
-        .collect();
-    let (acks, ended) = (driven.failures, driven.ended);
-    format!(
-        "{runs} runs, calls that failed: {}; {ended} runs gave up, {failed} records were told to have failed, {acks} acks",
-        met.join(", ")
-    )
+        .map(|(what, count)| format!("{what} {count}"));
+    let met: Vec<String> = met.collect();
+    Ok(format!(
+        "{} runs, calls that failed: {}; {} runs gave up, {} records were told to have failed, {} acks",
+        sum.runs,
+        met.join(", "),
+        sum.ended,
+        sum.failed,
+        sum.acks
+    ))
+}
+
+/// A log that lives once with the fault and once without; gives how many calls failed.
+fn one_log(place: &Place, inject: &str, life: u64, window: usize, sum: &mut Sum) -> usize {
+    let data = place.dir.join("log");
+    let mut driven = Driven::default();
+    let met = live(place, &mut driven, inject, life, window);
+    driven.look(&data);
+    let before = driven.acks();
+    let order = Order {
+        life: life + 1_000,
+        records: 20,
+        window: 4,
+        stall_ms: 30_000,
+    };
+    let child = place.role("driver", order.words(&data));
+    for line in child.rest() {
+        driven.take(order.life, &line);
+    }
+    let status = child.end();
+    let goes_on = status.success() && driven.acks() == before + 20;
+    assert!(goes_on, "{inject}: it does not go on behind it");
+    driven.look(&data);
+    sum.runs += 1;
+    sum.ended += driven.ended;
+    sum.failed += driven.failures;
+    sum.acks += driven.acks();
+    met
 }
 
 /// One life below strace; gives how many calls were made to fail.
@@ -117,7 +124,7 @@ fn live(place: &Place, driven: &mut Driven, inject: &str, life: u64, window: usi
         .arg(std::env::current_exe().expect("this binary"));
     let order = Order {
         life,
-        records: 150,
+        records: 120,
         window,
         stall_ms: 30_000,
     };
