@@ -4,7 +4,7 @@
 use std::{
     sync::{
         OnceLock,
-        mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
     time::{Duration, Instant},
@@ -18,9 +18,9 @@ const LONG: Duration = Duration::from_secs(10);
 
 /// How often it stood still since this was first asked.
 pub fn so_far() -> u64 {
-    static WATCH: OnceLock<Sender<SyncSender<u64>>> = OnceLock::new();
+    static WATCH: OnceLock<SyncSender<SyncSender<u64>>> = OnceLock::new();
     let watch = WATCH.get_or_init(|| {
-        let (asks, asked) = channel();
+        let (asks, asked) = sync_channel(16);
         thread::spawn(move || look(&asked));
         asks
     });
