@@ -118,7 +118,7 @@ async fn drive(settings: &Settings, order: Order) {
         }
         Err(error) => tell_end(&error),
     }
-    match log.shutdown(Duration::from_secs(20)).await {
+    match log.shutdown(Duration::from_secs(2)).await {
         Ok(report) => tell(&format!("closed {}", report.clean)),
         Err(error) => tell_end(&error),
     }
