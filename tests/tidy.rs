@@ -174,7 +174,13 @@ fn every_package_takes_the_lints_and_every_dependency_has_a_reason() {
             .flat_map(|(_, manifest)| manifests::reasons(manifest)),
     );
     // What is built with other flags is a workspace of its own: nothing there can be inherited.
-    let apart = ["fuzz/", "tests/loom/", "tests/seeds/", "tests/shuttle/"];
+    let apart = [
+        "fuzz/",
+        "tests/loom/",
+        "tests/real/",
+        "tests/seeds/",
+        "tests/shuttle/",
+    ];
     let is_apart = |path: &str| apart.iter().any(|folder| path.starts_with(folder));
     let members = manifests.into_iter().filter(|(path, _)| !is_apart(path));
     let members: Vec<_> = members.map(|(_, manifest)| manifest).collect();

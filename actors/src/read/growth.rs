@@ -104,20 +104,55 @@ impl Known {
 
     /// The manifest has changed: what it says of segments, start and life counts from here on.
     /// `cut` is where the manifest says that the stream was truncated since the life we knew.
+    ///
+    /// False, and nothing is changed, where a new life has to begin and what it kept is not to be found:
+    /// the owner may have moved on since the manifest was read. With `believe` it begins all the same.
     pub(super) fn merge(
         &mut self,
         ctx: &ReadContext,
         manifest: &ManifestState,
         state: &StreamState,
         cut: Option<Offset>,
-    ) -> Result<()> {
+        believe: bool,
+    ) -> Result<bool> {
         let shared = Arc::clone(&self.shared);
         let change = self.new_life(ctx, manifest, state, cut)?;
+        let gone = self.gone(state);
+        let mut open = self.still_open(state);
+        let mut map = self.held(state, &open);
+        if let Some((end, _)) = &change {
+            let found = self.find_kept(ctx, manifest, state, *end, &mut map, &mut open)?;
+            if !found && !believe {
+                return Ok(false);
+            }
+        }
         shared.advance_start(state.start);
         shared.keeping.show(state.retention);
-        let gone = self.gone(state);
-        let open = self.still_open(state);
-        let mut kept: BTreeMap<SegmentNo, Arc<Segment>> = shared
+        let end = end_of(&map);
+        let show = || shared.segments.update(|segments| *segments = map);
+        match change {
+            Some((end, change)) => shared.begin_life_with(state.incarnation, end, change, show),
+            None => show(),
+        }
+        self.open = open;
+        ctx.forget(shared.id, &gone);
+        // What ended is durable; so is what a mark says, once it is found.
+        self.advance(end);
+        let life = state.incarnation;
+        if let Some(mark) = state.mark.as_ref().filter(|mark| mark.incarnation == life) {
+            self.grow(ctx, manifest, state, mark.durable)?;
+        }
+        Ok(true)
+    }
+
+    /// The segments that the manifest says hold records, with those of the open ones that are known.
+    fn held(
+        &self,
+        state: &StreamState,
+        open: &BTreeMap<SegmentNo, Arc<Segment>>,
+    ) -> BTreeMap<u64, Arc<Segment>> {
+        let mut kept: BTreeMap<SegmentNo, Arc<Segment>> = self
+            .shared
             .segments
             .all()
             .into_iter()
@@ -144,21 +179,7 @@ impl Known {
                 map.insert(segment.base.get(), segment);
             }
         }
-        let end = map.values().map(|segment| segment.end()).max();
-        let show = || shared.segments.update(|segments| *segments = map);
-        match change {
-            Some((end, change)) => shared.begin_life_with(state.incarnation, end, change, show),
-            None => show(),
-        }
-        self.open = open;
-        ctx.forget(shared.id, &gone);
-        // What ended is durable; so is what a mark says, once it is found.
-        self.advance(end.unwrap_or_default());
-        let life = state.incarnation;
-        if let Some(mark) = state.mark.as_ref().filter(|mark| mark.incarnation == life) {
-            self.grow(ctx, manifest, state, mark.durable)?;
-        }
-        Ok(())
+        map
     }
 
     /// The open segments of the manifest of which something is known.
@@ -182,6 +203,39 @@ impl Known {
             Some((*no, segment))
         })
         .collect()
+    }
+
+    /// A truncation in the midst of a frame writes what it keeps of that to a fresh segment, which is open
+    /// and begins below the new end. A life that began there without that segment would have a hole. False
+    /// where it is not found.
+    fn find_kept(
+        &self,
+        ctx: &ReadContext,
+        manifest: &ManifestState,
+        state: &StreamState,
+        end: Offset,
+        map: &mut BTreeMap<u64, Arc<Segment>>,
+        open: &mut BTreeMap<SegmentNo, Arc<Segment>>,
+    ) -> Result<bool> {
+        for (&no, segment) in state.segments.iter().filter(|(_, s)| s.status.is_open()) {
+            let held = end_of(map);
+            if held >= end {
+                break;
+            }
+            if open.contains_key(&no) {
+                continue;
+            }
+            let base = self.base_of(ctx, manifest, no, segment)?;
+            let Some(base) = base.filter(|base| (held..end).contains(base)) else {
+                continue;
+            };
+            let kept = begun(no, segment.salt, base);
+            if self.take_up_to(ctx, &kept, end)? > base {
+                map.insert(base.get(), Arc::clone(&kept));
+                open.insert(no, kept);
+            }
+        }
+        Ok(end_of(map).max(state.start) >= end)
     }
 
     fn gone(&self, state: &StreamState) -> Vec<SegmentNo> {
@@ -311,22 +365,29 @@ impl Known {
         if self.base_of(ctx, manifest, no, segment)? != Some(end) {
             return Ok(None);
         }
-        let first = Segment::growing(no, segment.salt, end, end, 0);
-        first.advance(end, Spot::first(&first).pos);
-        let first = Arc::new(first);
+        let first = begun(no, segment.salt, end);
         self.open.insert(no, Arc::clone(&first));
         Ok(Some(first))
     }
 
-    /// Takes the frames up to `claimed` and none beyond: those are not durable yet.
+    /// Takes the frames up to `claimed`, and shows the segment once it holds any.
     fn walk(&self, ctx: &ReadContext, segment: &Arc<Segment>, claimed: Offset) -> Result<Offset> {
+        let was_empty = segment.base == segment.end();
+        let end = self.take_up_to(ctx, segment, claimed)?;
+        if was_empty && segment.base < end {
+            self.shared.segments.put(Arc::clone(segment));
+        }
+        Ok(end)
+    }
+
+    /// Takes the frames up to `claimed` and none beyond: those are not durable yet.
+    fn take_up_to(&self, ctx: &ReadContext, segment: &Segment, claimed: Offset) -> Result<Offset> {
         let open = ctx.files.get(&ctx.whence(self.shared.id)?, segment)?;
         let file_len = open.file().len()?;
         let mut spot = Spot {
             pos: segment.end_byte(),
             offset: segment.end(),
         };
-        let was_empty = segment.base == segment.end();
         while spot.offset < claimed {
             let salt = segment.salt;
             let read = read_block(open.file(), salt, spot.pos, file_len, spot.offset, BLOCK);
@@ -341,9 +402,6 @@ impl Known {
             }
             spot = taken;
             segment.advance(spot.offset, spot.pos);
-        }
-        if was_empty && segment.base < segment.end() {
-            self.shared.segments.put(Arc::clone(segment));
         }
         Ok(spot.offset)
     }
@@ -361,6 +419,18 @@ impl Known {
         }
         self.shared.publish();
     }
+}
+
+fn end_of(map: &BTreeMap<u64, Arc<Segment>>) -> Offset {
+    let ends = map.values().map(|segment| segment.end());
+    ends.max().unwrap_or_default()
+}
+
+/// A segment that somebody else writes to, of which no frame is known.
+fn begun(no: SegmentNo, salt: u64, base: Offset) -> Arc<Segment> {
+    let segment = Segment::growing(no, salt, base, base, 0);
+    segment.advance(base, Spot::first(&segment).pos);
+    Arc::new(segment)
 }
 
 fn same(old: &Segment, new: &Segment) -> bool {

@@ -27,6 +27,10 @@ use crate::stream::shared::StreamShared;
 /// tells damage from a writer that is just moving on. At 50 looks a second it is about two seconds.
 const MAX_UNMET: u32 = 100;
 
+/// How often the manifest is read again while what it says is not there. An owner would have to cut a
+/// stream between any two of these looks.
+const MAX_LOOKS: u32 = 10;
+
 /// A view of somebody else's log. Its methods block.
 #[derive(Debug)]
 pub(super) struct View {
@@ -146,7 +150,32 @@ impl View {
 }
 
 impl Inner {
+    /// Reads the manifest until what it says is there. The owner names files once they are there, and
+    /// removes them once they are named no more: what is not there while the manifest says the same twice,
+    /// or however often it is read, is missing.
     fn read_manifest(&mut self, ctx: &ReadContext) -> Result<()> {
+        let mut last = None;
+        for look in 1.. {
+            let (current, state) = self.what_is_said(ctx)?;
+            let said = Some((current, state.seq));
+            if said == self.current.map(|current| (current, self.manifest.seq)) {
+                break;
+            }
+            let believe = said == last || look == MAX_LOOKS;
+            let taken = self.take(ctx, &current, &state, believe);
+            if matches!(taken, Ok(true)) {
+                (self.manifest, self.current) = (state, Some(current));
+                break;
+            }
+            // Some streams may be as this manifest says: what equals the one before is not unchanged.
+            self.current = None;
+            taken?;
+            last = said;
+        }
+        Ok(())
+    }
+
+    fn what_is_said(&self, ctx: &ReadContext) -> Result<(Current, ManifestState)> {
         let (disk, layout) = (&*ctx.disk, &ctx.layout);
         let Some(current) = Current::read(disk, layout)? else {
             return Err(StorageError::NotALog {
@@ -155,13 +184,22 @@ impl Inner {
         };
         self.check_log(current.log, ctx)?;
         let state = replay(disk, layout, &current)?.state;
-        if self.current == Some(current) && self.manifest.seq == state.seq {
-            return Ok(());
-        }
+        Ok((current, state))
+    }
+
+    /// Takes what the manifest says of the streams; false where something of it is not there, but for
+    /// what is to be believed.
+    fn take(
+        &mut self,
+        ctx: &ReadContext,
+        current: &Current,
+        state: &ManifestState,
+        believe: bool,
+    ) -> Result<bool> {
         for (&id, stream) in &state.streams {
             let Some(known) = self.streams.get_mut(&id) else {
                 let mut known = Known::new(id, stream);
-                known.merge(ctx, &state, stream, None)?;
+                known.merge(ctx, state, stream, None, true)?;
                 self.streams.insert(id, known);
                 continue;
             };
@@ -175,10 +213,11 @@ impl Inner {
             } else {
                 None
             };
-            known.merge(ctx, &state, stream, cut)?;
+            if !known.merge(ctx, state, stream, cut, believe)? {
+                return Ok(false);
+            }
         }
-        (self.manifest, self.current) = (state, Some(current));
-        Ok(())
+        Ok(true)
     }
 
     /// Walks open segments up to what is claimed; false where a claim can't be met.

@@ -92,8 +92,10 @@ pub fn live(world: &Arc<World>, number: u32, disk: SimDisk, is_last: bool) -> He
         world.time.end();
         end
     });
-    // What is still queued, and every actor, ends with the runtime, as with a process.
-    drop(runtime);
+    // What is still queued, and every actor, ends with the runtime, as with a process. In which order is
+    // not the seed's: Tokio goes by the numbers of its tasks, which are counted over this whole process,
+    // whatever other seeds run in it.
+    world.trace.at_once(|| drop(runtime));
     let (end, heir) = end;
     let (world, disk) = heir.unwrap_or_else(|| (Arc::clone(world), life.disk.clone()));
     let of_disk = world

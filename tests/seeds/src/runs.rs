@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::runtime::Builder;
+
 use crate::{panics, seed, sometimes, trace::Keeps};
 
 /// How it is called.
@@ -18,7 +20,8 @@ pub const USAGE: &str = "\
 tests/seeds/run [COUNT] [--from N] [--jobs N]   tries COUNT seeds (1000), from N (0) on
 tests/seeds/run --seed N [--calls]              repeats one seed and prints its trace, with
                                                 each call to the disk
-tests/seeds/run [COUNT] --points                tells all points that were come by, too";
+tests/seeds/run [COUNT] --points                tells all points that were come by, too
+tests/seeds/run [COUNT] --twice                 runs each seed twice, and not one in 25";
 
 /// Each that many seeds, one is run twice.
 const TWICE_EACH: u64 = 25;
@@ -40,6 +43,7 @@ pub enum Order {
         count: u64,
         jobs: usize,
         points: bool,
+        twice_each: u64,
     },
     /// Somebody asks how.
     Help,
@@ -49,7 +53,7 @@ impl Order {
     /// What the arguments ask for.
     pub fn parse(arguments: &[String]) -> Result<Self, String> {
         let (mut from, mut count, mut jobs, mut points) = (0, 1_000, None, false);
-        let (mut seed, mut calls) = (None, false);
+        let (mut seed, mut calls, mut twice_each) = (None, false, TWICE_EACH);
         let mut arguments = arguments.iter().map(String::as_str);
         while let Some(argument) = arguments.next() {
             let mut number = || -> Result<u64, String> {
@@ -63,6 +67,7 @@ impl Order {
                 "--from" => from = number()?,
                 "--jobs" => jobs = Some(usize::try_from(number()?).unwrap_or(1)),
                 "--points" => points = true,
+                "--twice" => twice_each = 1,
                 "--help" | "-h" => return Ok(Self::Help),
                 _ => {
                     let what = |_| format!("not a count of seeds: {argument:?}");
@@ -79,6 +84,7 @@ impl Order {
             count,
             jobs: jobs.unwrap_or_else(processors).max(1),
             points,
+            twice_each,
         })
     }
 
@@ -96,7 +102,8 @@ impl Order {
                 count,
                 jobs,
                 points,
-            } => Run::new(from, count).all(jobs, points),
+                twice_each,
+            } => Run::new(from, count, twice_each).all(jobs, points),
         }
     }
 }
@@ -122,6 +129,7 @@ fn repeat(seed: u64, calls: bool) -> ExitCode {
 struct Run {
     from: u64,
     count: u64,
+    twice_each: u64,
     next: AtomicU64,
     done: AtomicU64,
     events: AtomicU64,
@@ -139,10 +147,11 @@ struct Found {
 }
 
 impl Run {
-    fn new(from: u64, count: u64) -> Self {
+    fn new(from: u64, count: u64, twice_each: u64) -> Self {
         Self {
             from,
             count,
+            twice_each,
             next: AtomicU64::new(from),
             done: AtomicU64::new(0),
             events: AtomicU64::new(0),
@@ -175,10 +184,16 @@ impl Run {
                 return;
             }
             self.found().under_way.insert(seed, Instant::now());
-            let outcome = seed::run(seed, Keeps::Sum);
-            let again = seed
-                .is_multiple_of(TWICE_EACH)
-                .then(|| seed::run(seed, Keeps::Sum).sum);
+            let twice = seed.is_multiple_of(self.twice_each);
+            let keeps = if twice { Keeps::Lines } else { Keeps::Sum };
+            if twice {
+                count_tasks_to(0);
+            }
+            let outcome = seed::run(seed, keeps);
+            let again = twice.then(|| {
+                count_tasks_to(2);
+                seed::run(seed, keeps).lines
+            });
             let mut found = self.found();
             found.under_way.remove(&seed);
             for failure in &outcome.failures {
@@ -188,8 +203,8 @@ impl Run {
             }
             if let Some(again) = again {
                 found.twice += 1;
-                if again != outcome.sum {
-                    let line = failed(seed, "the second time it took another course");
+                if again != outcome.lines {
+                    let line = failed(seed, &parted(&outcome.lines, &again));
                     eprintln!("{line}");
                     found.failures.push(line);
                 }
@@ -262,6 +277,38 @@ impl Run {
             false => ExitCode::FAILURE,
         }
     }
+}
+
+/// Tokio numbers the tasks of the whole process, and keeps them in four lists by that number. Whether a
+/// course follows from them shows where they are others the second time.
+fn count_tasks_to(remainder: u64) {
+    let runtime = Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async {
+        let number = || async { tokio::spawn(async { tokio::task::id().to_string() }).await };
+        for _ in 0..4 {
+            let last: Option<u64> = number().await.ok().and_then(|id| id.parse().ok());
+            if last.is_none_or(|last| (last + 1) % 4 == remainder) {
+                return;
+            }
+        }
+    });
+}
+
+/// Where the second course left the first one. It is told here, since whatever made it differ need not
+/// come again.
+fn parted(first: &[String], second: &[String]) -> String {
+    const BEFORE: usize = 5;
+    let same = first.iter().zip(second).take_while(|(a, b)| a == b).count();
+    let mut what = "the second time it took another course".to_owned();
+    for line in &first[same.saturating_sub(BEFORE)..same] {
+        what.push_str(&format!("\n  both    {line}"));
+    }
+    for (which, lines) in [("first", first), ("second", second)] {
+        for line in lines.iter().skip(same).take(BEFORE) {
+            what.push_str(&format!("\n  {which:<7} {line}"));
+        }
+    }
+    what
 }
 
 fn failed(seed: u64, what: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crate::clock::Time;
@@ -32,6 +32,20 @@ struct Lines {
     kept: Option<Vec<String>>,
     sum: u64,
     count: u64,
+    /// What happens at once, where it does.
+    at_once: Option<Vec<String>>,
+}
+
+impl Lines {
+    fn add(&mut self, line: String) {
+        for byte in line.bytes() {
+            self.sum = (self.sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        self.count += 1;
+        if let Some(kept) = &mut self.kept {
+            kept.push(line);
+        }
+    }
 }
 
 impl Trace {
@@ -41,6 +55,7 @@ impl Trace {
             kept: (keeps != Keeps::Sum).then(Vec::new),
             sum: 0xcbf2_9ce4_8422_2325,
             count: 0,
+            at_once: None,
         };
         Self(Arc::new(Inner {
             calls: keeps == Keeps::Calls,
@@ -59,25 +74,36 @@ impl Trace {
         let now = self.0.time.micros();
         let (seconds, micros) = (now / 1_000_000, now % 1_000_000);
         let line = format!("{seconds:4}.{micros:06} {who:<12} {what}");
-        let mut lines = self.0.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        for byte in line.bytes() {
-            lines.sum = (lines.sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let mut lines = self.lines();
+        match &mut lines.at_once {
+            Some(at_once) => at_once.push(line),
+            None => lines.add(line),
         }
-        lines.count += 1;
-        if let Some(kept) = &mut lines.kept {
-            kept.push(line);
-        }
+    }
+
+    /// What happens in there has no order: its events are told in that of the alphabet.
+    pub fn at_once(&self, what: impl FnOnce()) {
+        self.lines().at_once = Some(Vec::new());
+        what();
+        let mut lines = self.lines();
+        let mut at_once = lines.at_once.take().unwrap_or_default();
+        at_once.sort_unstable();
+        at_once.into_iter().for_each(|line| lines.add(line));
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.0.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The sum of all lines, and how many there were.
     pub fn sum(&self) -> (u64, u64) {
-        let lines = self.0.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.lines();
         (lines.sum, lines.count)
     }
 
     /// The lines that were kept.
     pub fn take(&self) -> Vec<String> {
-        let mut lines = self.0.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.lines();
         lines.kept.take().unwrap_or_default()
     }
 }
