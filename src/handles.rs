@@ -12,7 +12,7 @@ use tierlog_actors::{
     supervisor::Injected,
 };
 use tierlog_cold::{place, store::Store};
-use tierlog_storage::disk::RealDisk;
+use tierlog_storage::disk::{GentleDisk, RealDisk};
 
 use crate::{
     parts::Parts,
@@ -106,7 +106,8 @@ pub(crate) fn store(
         return Ok(None);
     };
     let threads = Arc::new(StoreThreads(Arc::clone(executor) as Arc<dyn Executor>));
-    let store = place::open(cold.place(), Arc::new(RealDisk), threads);
+    let disk = Arc::new(GentleDisk::new(Arc::new(RealDisk)));
+    let store = place::open(cold.place(), disk, threads);
     store.map(Some).map_err(|error| Error::Settings {
         what: format!("`cold`: {error}"),
     })

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tierlog_storage::{
     Epoch, LogId,
     claims::ClaimsFile,
-    disk::{Disk, DiskLock, FolderLatch, Progress, WatchedDisk},
+    disk::{Disk, DiskLock, FolderLatch, Progress, WatchedDisk, note_awaited_sync},
     error::StorageError,
     layout::Layout,
     segment::Latched,
@@ -125,6 +125,7 @@ impl LogContext {
     /// As the disk; what is durable is unknown then.
     pub fn sync(&self, file: &Latched) -> Result<(), StorageError> {
         let begun = Instant::now();
+        note_awaited_sync();
         file.sync()?;
         self.meters.fsync_seconds.record(begun.elapsed());
         Ok(())

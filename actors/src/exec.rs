@@ -10,15 +10,16 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
     task::{Context, Poll},
     thread,
 };
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
+
+use crate::sync::{
+    Arc, Notify,
+    atomic::{AtomicUsize, Ordering},
+};
 
 /// What threads for compression are called.
 const COMPRESS: &str = "compress";

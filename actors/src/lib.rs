@@ -25,6 +25,7 @@ pub mod read;
 pub mod restore;
 pub mod stream;
 pub mod supervisor;
+mod sync;
 pub mod under_way;
 pub mod uploader;
 pub mod writer;

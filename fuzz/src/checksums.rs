@@ -144,12 +144,18 @@ pub fn manifest(bytes: &mut [u8]) {
     if !is_chunk_size(size) || bytes.len() < FIRST_CHUNK as usize {
         return;
     }
+    let mut previous = None;
     for chunk in bytes[FIRST_CHUNK as usize..].chunks_mut(size as usize) {
-        mend_chunk(chunk, salt, size as usize);
+        // A chunk goes on where the one before it was full.
+        if let Some(crc) = previous.take().filter(|_| chunk.len() >= CHUNK_HEADER) {
+            put(chunk, 40, crc);
+        }
+        previous = mend_chunk(chunk, salt, size as usize);
     }
 }
 
-fn mend_chunk(chunk: &mut [u8], salt: u64, size: usize) {
+/// Answers the checksum of its trailer, if it has one.
+fn mend_chunk(chunk: &mut [u8], salt: u64, size: usize) -> Option<u64> {
     if chunk.starts_with(b"TLMCHUNK") && chunk.len() >= CHUNK_HEADER {
         let crc = crc64(&[&salt.to_le_bytes(), &chunk[..CHUNK_HEADER - 8]]);
         put(chunk, CHUNK_HEADER - 8, crc);
@@ -159,15 +165,17 @@ fn mend_chunk(chunk: &mut [u8], salt: u64, size: usize) {
         at += mend_commit(&mut chunk[at..], salt).unwrap_or(8);
     }
     let trailer = size - CHUNK_TRAILER;
-    if chunk.len() == size && chunk[trailer..].starts_with(b"TLMCHEND") {
-        let used = u32_at(chunk, trailer + 12).unwrap_or(0).min(trailer);
-        let crc = crc64(&[
-            &salt.to_le_bytes(),
-            &chunk[..used],
-            &chunk[trailer..size - 8],
-        ]);
-        put(chunk, size - 8, crc);
+    if chunk.len() < size || !chunk[trailer..].starts_with(b"TLMCHEND") {
+        return None;
     }
+    let used = u32_at(chunk, trailer + 12).unwrap_or(0).min(trailer);
+    let crc = crc64(&[
+        &salt.to_le_bytes(),
+        &chunk[..used],
+        &chunk[trailer..size - 8],
+    ]);
+    put(chunk, size - 8, crc);
+    Some(crc)
 }
 
 fn mend_commit(bytes: &mut [u8], salt: u64) -> Option<usize> {

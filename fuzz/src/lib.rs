@@ -10,6 +10,7 @@ pub mod checksums;
 pub mod disk;
 pub mod frame;
 pub mod manifest;
+pub mod names;
 pub mod ops;
 pub mod pointers;
 pub mod seal;
@@ -32,7 +33,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target {
         name: "frame",
         run: frame::run,
@@ -67,6 +68,11 @@ pub const TARGETS: [Target; 9] = [
         name: "catalog",
         run: catalog::run,
         seeds: seeds::catalog,
+    },
+    Target {
+        name: "names",
+        run: names::run,
+        seeds: seeds::names,
     },
     Target {
         name: "settings",

@@ -131,3 +131,37 @@ fn carry_on(disk: &(impl Disk + Clone), state: ManifestState) {
     let again = replay(&*disk, &layout, &current).expect("what was written here is good");
     assert_eq!(again.state, state);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seeds;
+
+    /// Else the fuzzer would not come by most entries, nor by what follows a full chunk.
+    #[test]
+    fn seeds_hold_every_entry_and_a_second_chunk() {
+        let (mut types, mut chunks) = (std::collections::BTreeSet::new(), 0);
+        for seed in seeds::manifest() {
+            let mut bytes = seed[1..].to_vec();
+            if seed[0] & 3 != 1 {
+                continue;
+            }
+            checksums::manifest(&mut bytes);
+            let (disk, layout) = (empty(), layout());
+            put(&disk, &layout.manifest(NUMBER), &bytes);
+            let current = Current {
+                log: LOG,
+                number: NUMBER,
+                clean: None,
+                epoch: Epoch(1),
+            };
+            replay(&disk, &layout, &current).expect("a good manifest");
+            put(&disk, &layout.current(), &current.encode());
+            let seen = inspect(&disk, &layout).expect("a good manifest");
+            chunks = chunks.max(seen.files[0].chunks.len());
+            types.extend(seen.files[0].entries_by_type.keys().cloned());
+        }
+        assert_eq!(chunks, 2);
+        assert_eq!(types.len(), 28, "{types:?}");
+    }
+}

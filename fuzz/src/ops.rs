@@ -4,7 +4,8 @@
 //! Everything runs on one thread from the input alone. The clock stands still while anything can
 //! run and jumps to the next timer when nothing can, so that a wait without end is found at once.
 //!
-//! Byte 0: the policy and the seed. Then an operation a byte, some with a byte behind.
+//! Byte 0: the policy and the seed; with bit 6 there is so little room for segments that they are
+//! compressed. Then an operation a byte, some with a byte behind.
 
 pub mod executor;
 pub mod model;
@@ -22,7 +23,7 @@ use std::{
 use executor::Later;
 use model::{Fate, Model, payload};
 use tierlog::{
-    Ack, AppendError, Error, FlushPolicy, From, Offset, Settings, Stream, Supervisor, Ticket,
+    Ack, AppendError, Error, FlushPolicy, From, Offset, Settings, Size, Stream, Supervisor, Ticket,
     TryAppend, TryAppendBatch,
     testing::{
         Clock, Faults, Injected,
@@ -45,6 +46,7 @@ pub fn run(data: &[u8]) {
     let mut world = World {
         disk: SimDisk::new(),
         policy: first % 3,
+        tight: first & 0x40 != 0,
         next_id: 0,
         models: Default::default(),
         time: Arc::new(Ticks::default()),
@@ -72,6 +74,8 @@ impl Clock for Ticks {
 struct World {
     disk: SimDisk,
     policy: u8,
+    /// Segments have to go to Tier 1.
+    tight: bool,
     next_id: u64,
     models: [Model; STREAMS],
     time: Arc<Ticks>,
@@ -131,6 +135,7 @@ impl World {
             1 => FlushPolicy::Manual,
             _ => FlushPolicy::Every(Duration::from_millis(5)),
         };
+        settings.hot_budget = self.tight.then(|| Size::kib(480));
         settings
     }
 

@@ -7,6 +7,7 @@ use crate::{
     manifest::NUMBER,
     storage::{
         Epoch, Incarnation, Offset, SegmentNo,
+        catalog::{SegmentKey, catalog_key},
         claims::{Claim, ClaimsFile},
         disk::{Access, Disk},
         manifest::{
@@ -202,7 +203,25 @@ fn entries() -> Vec<Vec<Entry>> {
     ]
 }
 
-/// A manifest as a log writes it: the file itself, and its commits alone.
+/// A golden manifest, as if it were of the log that is read here.
+fn adopted(name: &str) -> Vec<u8> {
+    let mut bytes = golden(name);
+    bytes[16..32].copy_from_slice(LOG.as_bytes());
+    bytes[32..40].copy_from_slice(&NUMBER.to_le_bytes());
+    for chunk in bytes[FIRST_CHUNK as usize..].chunks_mut(CHUNK_MIN as usize) {
+        if chunk.starts_with(b"TLMCHUNK") {
+            chunk[24..40].copy_from_slice(LOG.as_bytes());
+            chunk[48..56].copy_from_slice(&NUMBER.to_le_bytes());
+        }
+    }
+    while bytes.last() == Some(&0) {
+        bytes.pop();
+    }
+    with_mode(1, &bytes)
+}
+
+/// A manifest as a log writes it: the file itself, and its commits alone; and golden ones, which have
+/// every entry there is, and two chunks.
 pub fn manifest() -> Vec<Vec<u8>> {
     let (sim, layout) = (empty(), layout());
     let disk: Arc<dyn Disk> = Arc::new(sim);
@@ -241,6 +260,8 @@ pub fn manifest() -> Vec<Vec<u8>> {
         ),
         with_mode(1, &bytes),
         with_mode(0, &bytes),
+        adopted("manifest-v1.tlm"),
+        adopted("manifest-v1-parts.tlm"),
     ]
 }
 
@@ -286,6 +307,38 @@ pub fn catalog() -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// Names of every sort.
+pub fn names() -> Vec<Vec<u8>> {
+    let key = SegmentKey {
+        stream: STREAM,
+        base: Offset(10),
+        epoch: Epoch(3),
+        segment: SEGMENT,
+    };
+    let layout = layout();
+    let paths = [
+        layout.manifest(NUMBER),
+        layout.segment(STREAM, SEGMENT),
+        layout.warm(STREAM, SEGMENT),
+        layout.segment_tmp(STREAM, SEGMENT),
+        layout.stream_dir(STREAM),
+    ];
+    let files = paths.iter().filter_map(|path| path.file_name()?.to_str());
+    let files = files.map(str::to_owned);
+    let names = files.chain([catalog_key(7), key.to_string()]);
+    let places = [
+        "memory://",
+        "fs:///var/lib/a%20b",
+        "s3://bucket/pre/fix?endpoint=http://127.0.0.1:9000&region=us-east-1",
+        "gcs://bucket?credential_path=/etc/key&token=t",
+        "azblob://container/p?account_name=me&sas_token=sv%3D1",
+        "/var/lib/cold",
+    ];
+    let names = names.map(|name| with_mode(0, name.as_bytes()));
+    let places = places.iter().map(|place| with_mode(1, place.as_bytes()));
+    names.chain(places).collect()
+}
+
 /// Settings of every sort.
 pub fn settings() -> Vec<Vec<u8>> {
     let lines = tierlog::Settings::keys().iter();
@@ -326,6 +379,15 @@ pub fn ops() -> Vec<Vec<u8>> {
         vec![
             6, 0, 9, 11, 14, 0, 255, 0, 255, 0, 255, 0, 255, 5, 20, 10, 11, 3, 0, 9, 10, 13,
         ],
+        // So much that segments are compressed, read and truncated.
+        [
+            &[66, 10][..],
+            &[0, 255, 0x80, 250].repeat(24),
+            &[
+                10, 12, 5, 255, 7, 10, 12, 9, 9, 12, 14, 12, 8, 20, 15, 3, 12,
+            ],
+        ]
+        .concat(),
         // Appends on a condition, and a truncation of what was just accepted.
         vec![9, 4, 0, 4, 70, 0, 5, 0, 6, 9, 2, 4, 0, 5, 31, 10, 15, 1, 12],
     ]

@@ -7,8 +7,8 @@ use crate::{
     source::{Breach, Source},
 };
 
-/// Where they are listed.
-pub const LIST: &str = "tests/planted/bugs";
+/// Where they are listed: those that ordinary tests catch, and those that models catch.
+pub const LISTS: [&str; 2] = ["tests/planted/bugs", "tests/loom/bugs"];
 /// The feature without which there are none.
 const FEATURE: &str = "planted-bugs";
 
@@ -21,15 +21,15 @@ pub struct Row {
     pub test: String,
 }
 
-/// The lines of the list; one that is not whole is a breach.
-pub fn rows(list: &str) -> Result<Vec<Row>, Breach> {
+/// The lines of a list; one that is not whole is a breach.
+pub fn rows(path: &str, list: &str) -> Result<Vec<Row>, Breach> {
     let lines = list.lines().enumerate();
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let row = |(number, line): (usize, &str)| {
         let cells: Vec<_> = line.split('|').map(str::trim).collect();
         let [bug, what, _lesson, test] = cells[..] else {
             return Err(Breach {
-                place: format!("{LIST}:{}", number + 1),
+                place: format!("{path}:{}", number + 1),
                 what: "a line has four cells".to_owned(),
             });
         };
@@ -118,11 +118,11 @@ mod tests {
     fn a_bug_is_found_where_it_is_planted_and_where_it_is_told() {
         let source = Source::new("src/x.rs", "if planted::is(\"a_b\") { return; }");
         assert_eq!(planted(&source), [(1, "a_b".to_owned())]);
-        let rows = rows("# x\na_b | it goes | a lesson | y::z\n").expect("whole");
+        let rows = rows("x", "# x\na_b | it goes | a lesson | y::z\n").expect("whole");
         assert_eq!((&*rows[0].bug, &*rows[0].test), ("a_b", "z"));
         assert!(is_told("| `a_b` | it goes | `z` | 0.10 |", &rows[0]));
         assert!(!is_told("| `a_b` | it stays | `z` | 0.10 |", &rows[0]));
         assert!(!is_told("| `a_b` | it goes | `y` | 0.10 |", &rows[0]));
-        assert!(super::rows("a_b | c").is_err());
+        assert!(super::rows("x", "a_b | c").is_err());
     }
 }

@@ -62,7 +62,7 @@ impl Source {
 
     /// What people run and read, beside the library: it may print.
     pub fn is_program(&self) -> bool {
-        ["benches", "examples", "bin", "fuzz", "seeds"]
+        ["benches", "examples", "bin", "fuzz", "real", "seeds"]
             .iter()
             .any(|folder| self.path.split('/').any(|part| part == *folder))
     }

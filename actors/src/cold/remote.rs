@@ -28,7 +28,7 @@ const AHEAD_MAX: u64 = 2 << 20;
 const AHEAD_FIRST: u64 = 256 << 10;
 
 /// One who reads all of an object gets it in parts of so many bytes, of which so many are on their way.
-const PART: u64 = 4 << 20;
+const PART: u64 = 8 << 20;
 const AT_ONCE: usize = 4;
 
 /// Whoever wants to read holds the other end, and the reads end with them.

@@ -19,7 +19,7 @@ use kameo::{
     prelude::Actor,
 };
 use tierlog_storage::{
-    disk::Disk,
+    disk::{Disk, GentleDisk},
     layout::Layout,
     manifest::WarmCopy,
     warm::{WarmFault, WarmIdentity, WarmOptions, finish, hydrate, make},
@@ -85,7 +85,8 @@ impl CompressorActor {
     ) {
         let log = Arc::clone(&self.log);
         let job = self.log.job(Work::Compress, &self.running, move || {
-            work(&*log.disk, &log.layout)
+            let disk = GentleDisk::new(Arc::clone(&log.disk));
+            work(&disk, &log.layout)
         });
         self.under_way.push(Box::pin(async move {
             let outcome = job.await.unwrap_or(Err(WarmFault::Stopped));

@@ -16,7 +16,10 @@ use super::{
     source::Ending,
     waiting::AtTail,
 };
-use crate::{error::Error, stream::marks::Level};
+use crate::{
+    error::Error,
+    stream::{marks::Level, segments::Segment},
+};
 
 /// Stands for a whole file among suspects.
 const WHOLE_FILE: u64 = u64::MAX;
@@ -43,7 +46,9 @@ impl Reader {
         self.next = None;
         self.look()?;
         let now = self.stream.segments.at(self.position);
-        if self.life_has_moved() || now.is_none_or(|now| now.no != segment.no) {
+        // Meanwhile it may have gone to another tier, and back.
+        let is_there = |now: &Segment| now.no == segment.no && now.copies == segment.copies;
+        if self.life_has_moved() || !now.is_some_and(|now| is_there(&now)) {
             return Ok(());
         }
         if !error.is_missing() {

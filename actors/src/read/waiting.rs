@@ -7,12 +7,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::sync::watch::Receiver;
-
 use super::{cursor::Reader, source::Ending};
 use crate::{
     error::Error,
     stream::shared::{StreamShared, Watermarks},
+    sync::watch::Receiver,
 };
 
 type Changed = Pin<Box<dyn Future<Output = Receiver<Watermarks>> + Send>>;

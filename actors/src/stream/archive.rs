@@ -3,19 +3,17 @@
 //! What is archived is never taken back, so that one watermark serves all lives of a stream's tail: a
 //! ticket of a life that has ended goes on waiting here for a record that was durable by then.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    task::Waker,
-};
+use std::{collections::BTreeMap, task::Waker};
 
 use tierlog_storage::StreamId;
-use tokio::sync::Notify;
 
-use crate::error::Error;
+use crate::{
+    error::Error,
+    sync::{
+        Arc, Mutex, MutexGuard, Notify, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// Offsets that somebody waits to see archived, by stream: what is still in an open segment has to be
 /// sealed some day. The coordinator takes all of them at once.

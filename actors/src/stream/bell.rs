@@ -1,12 +1,13 @@
 //! A wake-up that can't be lost, and costs one load where nobody listens.
 
-use std::{
-    future::Future,
-    sync::atomic::{AtomicUsize, Ordering, fence},
-};
+use std::future::Future;
 
 use tierlog_storage::planted;
-use tokio::sync::Notify;
+
+use crate::sync::{
+    Notify,
+    atomic::{AtomicUsize, Ordering, fence},
+};
 
 /// Rung after a change; whoever waits checks its own condition again.
 ///

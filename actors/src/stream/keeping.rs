@@ -1,17 +1,16 @@
 //! How much a stream keeps, and what its readers stand on meanwhile.
 
-use std::{
-    fmt,
+use std::{fmt, time::Duration};
+
+use tierlog_storage::{Offset, manifest::RetentionState};
+
+use crate::{
+    clock::Clock,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
-
-use tierlog_storage::{Offset, manifest::RetentionState};
-
-use crate::clock::Clock;
 
 /// No reader stands there.
 const NOWHERE: u64 = u64::MAX;

@@ -1,12 +1,9 @@
 //! How the life of a stream's tail ends and another one begins: a failure, a recovery, a
 //! truncation, the end of the log. All of it happens behind the shut door of [`StreamShared`].
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, PoisonError, atomic::Ordering},
-};
+use std::collections::BTreeMap;
 
-use tierlog_storage::{Incarnation, Offset, segment::NewRecord};
+use tierlog_storage::{Incarnation, Offset, planted, segment::NewRecord};
 
 use super::{
     marks::{Level, Marks},
@@ -17,6 +14,7 @@ use crate::{
     error::Error,
     kind::Kind,
     protocol::writer::{Append, Control, LaneMsg},
+    sync::{Arc, PoisonError, atomic::Ordering},
 };
 
 /// How many truncations a stream remembers for readers that have not looked since.
@@ -68,9 +66,10 @@ impl StreamShared {
         taken: Vec<Append>,
         next_life: NextLife,
     ) {
+        let early = planted::is("lane_emptied_before_the_door").then(|| self.empty_lane());
         let dropped = {
             let mut door = self.lock();
-            let (mut records, mut controls) = self.empty_lane();
+            let (mut records, mut controls) = early.unwrap_or_else(|| self.empty_lane());
             for append in taken {
                 records.insert(append.first, append.what.into_records());
             }
@@ -90,10 +89,7 @@ impl StreamShared {
                     door.blocked = blocked;
                     // Commands stay: the door is shut behind a truncation until it is done, and
                     // with the command gone nobody would open it again.
-                    for control in controls.drain(..) {
-                        // The lane was emptied above, and nobody else gets onto it meanwhile.
-                        let _ = self.lane_in.try_send(LaneMsg::Control(control));
-                    }
+                    self.put_back(&mut controls);
                 }
             }
             controls
@@ -127,7 +123,7 @@ impl StreamShared {
     ) {
         let dropped = {
             let mut door = self.lock();
-            let (records, controls) = self.empty_lane();
+            let (records, mut controls) = self.empty_lane();
             if change.lost_read_records() {
                 self.remember_cut(number, end);
             }
@@ -147,7 +143,11 @@ impl StreamShared {
                 }
                 // All that was accepted before a truncation is durable by then, and its tickets
                 // may still say so: the old marks keep their value.
-                LifeChange::Truncated => door.life.marks.cut_off(end.get()),
+                LifeChange::Truncated => {
+                    door.life.marks.cut_off(end.get());
+                    // The writer goes on, and a close of the log may wait behind the truncation.
+                    self.put_back(&mut controls);
+                }
             }
             let archive = door.life.marks.archive().cloned();
             let marks = Marks::with_archive(end.get(), archive);
@@ -223,6 +223,14 @@ impl StreamShared {
             }
         }
         (records, controls)
+    }
+
+    /// Puts commands back onto the lane that was just emptied. The door is shut, so that nobody has got onto it
+    /// since.
+    fn put_back(&self, controls: &mut Vec<Control>) {
+        for control in controls.drain(..) {
+            let _ = self.lane_in.try_send(LaneMsg::Control(control));
+        }
     }
 
     fn remember_cut(&self, number: Incarnation, end: Offset) {

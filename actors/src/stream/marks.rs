@@ -1,17 +1,14 @@
 //! The watermarks that tickets wait on, and the tickets that wait.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    task::Waker,
-};
+use std::{collections::BTreeMap, task::Waker};
 
 use serde::Serialize;
 
 use super::archive::ArchiveMark;
+use crate::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// How far a record has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -10,6 +10,7 @@ mod lives;
 pub mod marks;
 pub mod segments;
 pub mod shared;
+mod shown;
 pub mod tail;
 pub mod ticket;
 

@@ -1,19 +1,19 @@
 //! Where the records of a stream are: its segments, as readers find them.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use tierlog_storage::{
     Epoch, LogId, Offset, SegmentNo, StreamId,
     catalog::SegmentKey,
     manifest::{ColdCopy, Residency, SealedFacts, SegmentStatus, WarmCopy},
+    planted,
     segment::{IndexEntry, Latched, ScanExpect, Span, SparseIndex},
     warm::WarmIdentity,
+};
+
+use crate::sync::{
+    Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    atomic::{AtomicU64, Ordering},
 };
 
 /// What a segment is.
@@ -297,6 +297,10 @@ impl Segment {
 
     /// The writer has written up to here.
     pub fn advance(&self, end: Offset, end_byte: u64) {
+        if planted::is("byte_behind_its_end") {
+            self.end.store(end.get(), Ordering::Release);
+            return self.end_byte.store(end_byte, Ordering::Release);
+        }
         self.end_byte.store(end_byte, Ordering::Release);
         self.end.store(end.get(), Ordering::Release);
     }

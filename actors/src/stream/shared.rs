@@ -1,17 +1,10 @@
 //! What the handles of a stream, its readers and its writer share, and the door through which
 //! every append goes.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::collections::VecDeque;
 
 use serde::Serialize;
 use tierlog_storage::{Incarnation, Offset, StreamId, planted, segment::NewRecord};
-use tokio::sync::watch;
 
 use super::{
     archive::ArchiveMark,
@@ -33,6 +26,11 @@ use crate::{
     error::Error,
     kind::Kind,
     protocol::writer::{Append, Control, LaneMsg, Payload},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        lane, watch,
+    },
 };
 
 /// What each queued message costs beside its payload, in bytes.
@@ -78,14 +76,14 @@ pub struct StreamShared {
     pub keeping: Keeping,
     limits: DoorLimits,
     door: Mutex<Door>,
-    pub(super) lane_in: flume::Sender<LaneMsg>,
+    pub(super) lane_in: lane::Sender<LaneMsg>,
     /// The other end, kept so that what lies on the lane of a dead writer can be resolved: flume
     /// drops nothing by itself when the last receiver goes.
-    pub(super) lane_out: flume::Receiver<LaneMsg>,
+    pub(super) lane_out: lane::Receiver<LaneMsg>,
     start: AtomicU64,
     /// The number of the present life, for readers that look at it before each record.
     pub(super) life_number: AtomicU64,
-    watch: watch::Sender<Watermarks>,
+    pub(super) watch: watch::Sender<Watermarks>,
     pub(super) cuts: Mutex<VecDeque<(Incarnation, Offset)>>,
 }
 
@@ -99,7 +97,7 @@ impl StreamShared {
         tail: Arc<TailBudget>,
         begin: Begin,
     ) -> Arc<Self> {
-        let (lane_in, lane_out) = flume::bounded(limits.lane);
+        let (lane_in, lane_out) = lane::bounded(limits.lane);
         let end = begin.end.get();
         let archived = begin.archive.as_ref().map_or(0, |archive| archive.get());
         let marks = Marks::with_archive(end, begin.archive);
@@ -313,7 +311,10 @@ impl StreamShared {
                     None => std::future::pending().await,
                 }
             };
+            // In a fixed order: whichever rings, the same look follows. A random one would make a model
+            // of this take another course each time.
             tokio::select! {
+                biased;
                 () = stream => {}
                 () = own => {}
                 () = shared => {}
@@ -414,7 +415,7 @@ impl StreamShared {
     // ---- what the writer does ---------------------------------------------------------------
 
     /// The lane's end for the writer.
-    pub fn lane(&self) -> flume::Receiver<LaneMsg> {
+    pub fn lane(&self) -> lane::Receiver<LaneMsg> {
         self.lane_out.clone()
     }
 
@@ -432,21 +433,6 @@ impl StreamShared {
         if changed {
             self.bell.ring();
         }
-    }
-
-    /// Publishes the marks to those who watch.
-    pub fn publish(&self) {
-        // Looked at inside, so that of two publishers the later one never shows the older state.
-        self.watch.send_if_modified(|last| {
-            let now = self.watermarks();
-            std::mem::replace(last, now) != now
-        });
-    }
-
-    /// Wakes everybody who watches, even where the marks stay as they are: the door was shut, and a
-    /// reader at the end would wait for ever for a mark that never moves again.
-    pub fn notify(&self) {
-        self.watch.send_modify(|last| *last = self.watermarks());
     }
 
     /// Resolves when no truncation is under way any more.

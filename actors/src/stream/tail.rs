@@ -1,16 +1,16 @@
 //! Recent frames, kept in memory for readers at the tail.
 
-use std::{
-    collections::VecDeque,
+use std::collections::VecDeque;
+
+use tierlog_storage::{Offset, segment::Frame};
+
+use crate::{
+    meters::Share,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
-
-use tierlog_storage::{Offset, segment::Frame};
-
-use crate::meters::Share;
 
 /// The bytes that the tails of all streams of a log may take together.
 #[derive(Debug)]

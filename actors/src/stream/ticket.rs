@@ -4,10 +4,6 @@ use std::{
     collections::BTreeMap,
     future::Future,
     pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
     task::{Context, Poll},
 };
 
@@ -15,7 +11,13 @@ use serde::Serialize;
 use tierlog_storage::{Incarnation, Offset, planted, segment::NewRecord};
 
 use super::marks::{Level, Marks, Place};
-use crate::error::Error;
+use crate::{
+    error::Error,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// What an append has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -267,21 +267,25 @@ fn start_uploader(
     Some(((handle, claimant), ending(end, Who::Uploader, serial)))
 }
 
-/// Watches a task: resolves once its actor's state is gone.
+/// Watches a task: resolves once its actor's state is gone. It goes as soon as the actor has ended, whether or
+/// not anybody waits for this: what the actor owed an answer to, the supervisor waits for perhaps.
 pub(super) fn ending<A: Send + 'static>(
     ended: Ended<A>,
     who: Who,
     serial: u64,
 ) -> BoxFuture<'static, Ending> {
-    async move {
-        let reason = match ended.await {
+    let watch = tokio::spawn(async move {
+        match ended.await {
             Ok(Ok((state, reason))) => {
                 drop(state);
                 describe(&reason)
             }
             Ok(Err(error)) => describe_panic(&error),
             Err(error) => error.to_string(),
-        };
+        }
+    });
+    async move {
+        let reason = watch.await.unwrap_or_else(|error| error.to_string());
         Ending {
             who,
             serial,

@@ -13,6 +13,7 @@ use kameo::{
 use tierlog_cold::{client::Large, sequence::PublishError};
 use tierlog_storage::{
     catalog::{Catalog, Change, SegmentKey},
+    disk::GentleDisk,
     manifest::WarmCopy,
     warm,
 };
@@ -321,8 +322,8 @@ impl Message<Fetch> for UploaderActor {
             let mut pace = |_| alive.has_changed().is_ok();
             let remote = &link.remote;
             let source = remote.whole(key, copy.file_len, Some(alive.clone()));
-            let (disk, layout) = (&*log.disk, &log.layout);
-            warm::fetch(disk, layout, &identity, &copy, &source, &mut pace)
+            let disk = GentleDisk::new(Arc::clone(&log.disk));
+            warm::fetch(&disk, &log.layout, &identity, &copy, &source, &mut pace)
         });
         self.begin(done, async move {
             let fetched = job.await.map_err(|_| TransferFault::Stopped)?;

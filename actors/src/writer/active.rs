@@ -1,6 +1,6 @@
 //! The segment that is written to.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use tierlog_storage::{
@@ -15,6 +15,7 @@ use crate::{
     context::Generation,
     protocol::coordinator::{AdmissionGuard, Admitted},
     stream::{segments::Segment, shared::StreamShared},
+    sync::RwLock,
     under_way::Hold,
 };
 

@@ -48,6 +48,7 @@ use crate::{
         shared::{NextLife, StreamShared},
         ticket::Life,
     },
+    sync::lane,
 };
 
 /// Messages that the control mailbox holds.
@@ -86,7 +87,7 @@ pub struct WriterActor {
     pub(super) generation: Generation,
     pub(super) stream: Arc<StreamShared>,
     pub(super) handle: WriterHandle,
-    pub(super) lane: flume::Receiver<LaneMsg>,
+    pub(super) lane: lane::Receiver<LaneMsg>,
     /// What waited on it at the last look.
     pub(super) waiting: Share,
     pub(super) life: Arc<Life>,

@@ -26,3 +26,4 @@ mod write;
 
 pub use actor::{Start, spawn};
 pub use handle::WriterHandle;
+pub use queue::{Queue, Queued};

@@ -341,31 +341,31 @@ impl WriterActor {
 
     /// The frames are written: they are shown to readers and kept until they are durable.
     pub(super) fn hold(&mut self, frames: Vec<Placed>) -> Offset {
-        let (mut end, since) = (Offset(self.written()), Instant::now());
-        for placed in frames {
-            let Placed {
-                frame,
-                segment,
-                pos,
-                permit,
-                ..
-            } = placed;
-            end = frame.end();
-            self.stream.tail.push(&frame);
-            self.held_bytes += frame.len();
-            if let Some(active) = self.active.as_mut().filter(|active| active.no == segment) {
-                active.show(&self.stream, end, pos + frame.len());
+        let last = frames.last().map(|placed| placed.frame.end());
+        let (end, since) = (last.unwrap_or(Offset(self.written())), Instant::now());
+        self.stream.show_written(&self.life.marks, end, || {
+            for placed in frames {
+                let Placed {
+                    frame,
+                    segment,
+                    pos,
+                    permit,
+                    ..
+                } = placed;
+                self.stream.tail.push(&frame);
+                self.held_bytes += frame.len();
+                if let Some(active) = self.active.as_mut().filter(|active| active.no == segment) {
+                    active.show(&self.stream, frame.end(), pos + frame.len());
+                }
+                self.held.push_back(Held {
+                    frame,
+                    segment,
+                    pos,
+                    permit: permit.written(),
+                    since,
+                });
             }
-            self.held.push_back(Held {
-                frame,
-                segment,
-                pos,
-                permit: permit.written(),
-                since,
-            });
-        }
-        self.life.marks.advance_written(end.get());
-        self.stream.publish();
+        });
         end
     }
 

@@ -230,3 +230,36 @@ async fn several_failing_syncs_in_a_row_lose_nothing_that_was_called_stored() {
         }
     }
 }
+
+/// The sync of a folder's name failed, and the kernel forgot the name. Only the process that had made the
+/// folder knew: the next one found it there, synced it with success, and called objects in it stored that went
+/// with it at a power cut.
+#[tokio::test(start_paused = true)]
+async fn a_folder_whose_name_could_not_be_synced_is_not_trusted_by_the_next_process() {
+    let mut stopped = 0;
+    for nth in 1..30 {
+        let (sim, plan) = (SimDisk::new(), FaultPlan::new());
+        let armed = plan.fail(Calls::of(CallKind::SyncDir).nth(nth), Fault::Io);
+        let disk = Arc::new(FaultDisk::new(Arc::new(sim.clone()), plan));
+        let store = dir_store(disk, Path::new(ROOT), Inline);
+        let mut said = Said::default();
+        if story(&*store, &mut said).await {
+            continue;
+        }
+        assert_eq!(armed.struck(), 1);
+        stopped += 1;
+        drop(store);
+        let sim = sim.crash_process();
+        let store = dir_store(Arc::new(sim.clone()), Path::new(ROOT), Inline);
+        for (key, bytes) in [("s/1/z", noise(8, 300)), ("catalog/9", noise(9, 20))] {
+            store.create(key, Arc::new(bytes.clone())).await.unwrap();
+            for cut in cuts() {
+                let left = Arc::new(sim.preview_cut(cut));
+                let left = dir_store(left, Path::new(ROOT), Inline);
+                let read = content(&*left, key).await;
+                assert_eq!(read.ok(), Some(bytes.clone()), "sync {nth}, {key}, {cut:?}");
+            }
+        }
+    }
+    assert!(stopped > 5, "{stopped}");
+}

@@ -23,7 +23,8 @@ pub fn catalog_key(number: u64) -> String {
 /// The number of a catalog object, if it is the key of one.
 pub fn catalog_number(key: &str) -> Option<u64> {
     let digits = key.strip_prefix(CATALOG_FOLDER)?.strip_suffix(".tlc")?;
-    number(digits, 20)
+    // With more zeros in front it would be another object of the same number.
+    number(digits, 20).filter(|&number| catalog_key(number) == key)
 }
 
 /// Which segment an object stands for, and which owner uploaded it.
@@ -90,6 +91,7 @@ mod tests {
         for strange in [
             "catalog/7.tlc",
             "catalog/+0000000000000000007.tlc",
+            "catalog/000000000000000000007.tlc",
             "catalog/",
         ] {
             assert_eq!(catalog_number(strange), None, "{strange}");

@@ -26,6 +26,7 @@ mod cause;
 #[cfg(feature = "fault-injection")]
 pub mod fault;
 mod folders;
+mod gentle;
 mod map;
 mod real;
 #[cfg(feature = "fault-injection")]
@@ -34,6 +35,7 @@ mod watched;
 
 pub use cause::IoCause;
 pub use folders::{FolderDisk, FolderLatch};
+pub use gentle::{GentleDisk, note_awaited_sync};
 pub use real::RealDisk;
 pub use watched::{Progress, WatchedDisk};
 

@@ -15,7 +15,7 @@ pub fn fair(what: &str, error: &Error) {
 }
 
 /// What one stream was asked for, and what came of it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Account {
     ids: u64,
     len: usize,
@@ -30,8 +30,8 @@ pub struct Account {
 /// The bytes of a record: its id, and noise that no compression makes smaller.
 fn payload(id: u64, len: usize) -> Vec<u8> {
     let mut bytes = format!("{id:08}").into_bytes();
-    let mut rng = fastrand::Rng::with_seed(id);
-    bytes.resize_with(len.max(8), || rng.u8(..));
+    bytes.resize(len.max(8), 0);
+    fastrand::Rng::with_seed(id).fill(&mut bytes[8..]);
     bytes
 }
 

@@ -1,7 +1,8 @@
 //! Which call fails in which story, and how a story is told.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    cell::Cell,
+    collections::VecDeque,
     fmt,
     panic::AssertUnwindSafe,
     sync::{Mutex, PoisonError},
@@ -17,11 +18,12 @@ use tierlog::testing::storage::disk::{
 use tokio::time::timeout;
 
 use super::{
-    rig::Rig,
+    pauses,
+    rig::{Life, Rig},
     sites::Coverage,
-    story::{Steps, Told, check, tell},
+    story::{Beginning, Steps, Told, check, tell, tell_all_lives},
 };
-use crate::support::within;
+use crate::support::{say, within};
 
 /// Stories that are told at once: most of their time they wait.
 const AT_ONCE: usize = 8;
@@ -40,13 +42,25 @@ pub struct Lane {
     pub ending: Option<&'static str>,
 }
 
+/// What is told of a lane: calls of one life.
+#[derive(Debug)]
+pub struct Part<'a> {
+    pub lane: Lane,
+    pub beginning: &'a Beginning,
+    /// Which of its calls; without this from 1 on, until that life passes untouched.
+    pub numbers: Option<Vec<u64>>,
+}
+
 /// What came of a story.
 #[derive(Debug)]
 pub struct Outcome {
     pub lane: Lane,
+    pub life: Life,
     pub nth: u64,
     /// How many calls failed.
     pub struck: u64,
+    /// How many of them in the life that they were counted in.
+    pub within: u64,
     pub failure: Option<String>,
 }
 
@@ -60,9 +74,9 @@ impl fmt::Display for Lane {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (lane, nth, struck) = (self.lane, self.nth, self.struck);
+        let (lane, life, nth, struck) = (self.lane, self.life, self.nth, self.struck);
         let failure = self.failure.as_deref().unwrap_or("all is well");
-        write!(f, "{lane} {nth}: {struck} calls failed; {failure}")
+        write!(f, "{lane} {life:?} {nth}: {struck} calls failed; {failure}")
     }
 }
 
@@ -87,7 +101,7 @@ pub fn lanes() -> Vec<Lane> {
 }
 
 /// What few of the others come to: the writer's repairs, and a manifest that takes from its reserve.
-pub fn of_files() -> Vec<(Lane, Option<Vec<u64>>)> {
+pub fn of_files() -> Vec<(Lane, u64)> {
     let lane = |kind, fault, forever, ending| Lane {
         kind,
         fault,
@@ -98,31 +112,22 @@ pub fn of_files() -> Vec<(Lane, Option<Vec<u64>>)> {
     let (full, short) = (Fault::Full, Fault::Short(700));
     let segments = [write, sync].map(|kind| (lane(kind, Fault::Io, false, ".tls"), 10));
     let manifests = [full, short].map(|fault| (lane(CallKind::Allocate, fault, true, ".tlm"), 4));
-    let lanes = segments.into_iter().chain(manifests);
-    lanes
-        .map(|(lane, most)| (lane, Some((1..=most).collect())))
-        .collect()
+    segments.into_iter().chain(manifests).collect()
 }
 
-/// Tells the story without a fault; gives how many calls of each kind it made.
-pub fn tell_untouched(coverage: &Coverage) -> BTreeMap<CallKind, u64> {
+/// Tells the story without a fault; gives how each of its lives begins.
+pub fn tell_untouched(coverage: &Coverage) -> Vec<Beginning> {
     let rig = Rig::new();
     coverage.note(&rig.plan, true);
-    run(async {
-        let mut told = Told::default();
-        within(tell(&rig, &Steps::default(), &mut told)).await;
-    });
-    CallKind::ALL
-        .map(|kind| (kind, rig.plan.count(kind)))
-        .into()
+    run(within(tell_all_lives(&rig)))
 }
 
-/// Tells the stories of all lanes: those of these numbers, or from 1 on until one meets no fault.
-pub fn tell_all(lanes: Vec<(Lane, Option<Vec<u64>>)>, coverage: &Coverage) -> Vec<Outcome> {
-    let lanes = Mutex::new(VecDeque::from(lanes));
+/// Tells all of these.
+pub fn tell_all(parts: Vec<Part<'_>>, coverage: &Coverage) -> Vec<Outcome> {
+    let parts = Mutex::new(VecDeque::from(parts));
     let outcomes = Mutex::new(Vec::new());
     let next = || {
-        lanes
+        parts
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop_front()
@@ -130,8 +135,12 @@ pub fn tell_all(lanes: Vec<(Lane, Option<Vec<u64>>)>, coverage: &Coverage) -> Ve
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
-                while let Some((lane, numbers)) = next() {
-                    let told = tell_lane(lane, numbers, coverage);
+                while let Some(part) = next() {
+                    let told = tell_part(&part, coverage);
+                    if part.numbers.is_none() {
+                        let (lane, life) = (part.lane, part.beginning.life);
+                        say(&format!("{lane} {life:?}: {} stories", told.len()));
+                    }
                     outcomes
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
@@ -145,24 +154,41 @@ pub fn tell_all(lanes: Vec<(Lane, Option<Vec<u64>>)>, coverage: &Coverage) -> Ve
         .unwrap_or_else(PoisonError::into_inner)
 }
 
-fn tell_lane(lane: Lane, numbers: Option<Vec<u64>>, coverage: &Coverage) -> Vec<Outcome> {
+fn tell_part(part: &Part<'_>, coverage: &Coverage) -> Vec<Outcome> {
+    let tell = |nth| tell_with(part.lane, part.beginning, nth, coverage);
+    if let Some(numbers) = &part.numbers {
+        return numbers.iter().copied().map(tell).collect();
+    }
     let mut outcomes = Vec::new();
-    let sampled = numbers.is_some();
-    let numbers = numbers.unwrap_or_default().into_iter();
-    let all = (1..).take_while(|_| !sampled);
-    for nth in numbers.chain(all) {
-        let told = tell_with(lane, nth, coverage);
-        let is_last = told.struck == 0;
+    for nth in 1.. {
+        let told = tell(nth);
+        let is_last = told.within == 0;
+        if told.failure.is_some() {
+            say(&told.to_string());
+        }
         outcomes.push(told);
-        if is_last && !sampled {
+        if is_last {
             break;
         }
     }
     outcomes
 }
 
-pub fn tell_with(lane: Lane, nth: u64, coverage: &Coverage) -> Outcome {
-    let rig = Rig::new();
+/// Tells a story; again, where it failed while the whole process stood still.
+pub fn tell_with(lane: Lane, beginning: &Beginning, nth: u64, coverage: &Coverage) -> Outcome {
+    loop {
+        let pauses = pauses::so_far();
+        let told = tell_once(lane, beginning, nth, coverage);
+        if told.failure.is_none() || pauses::so_far() == pauses {
+            return told;
+        }
+        say(&format!("the process stood still, once more: {told}"));
+    }
+}
+
+fn tell_once(lane: Lane, beginning: &Beginning, nth: u64, coverage: &Coverage) -> Outcome {
+    let (rig, told) = beginning.set_out();
+    let (life, within) = (beginning.life, Cell::new(0));
     coverage.note(&rig.plan, false);
     let calls = Calls::of(lane.kind).nth(nth);
     let calls = match lane.ending {
@@ -172,7 +198,9 @@ pub fn tell_with(lane: Lane, nth: u64, coverage: &Coverage) -> Outcome {
     let calls = if lane.forever { calls.forever() } else { calls };
     let armed = rig.plan.fail(calls, lane.fault);
     let steps = Steps::default();
-    let story = AssertUnwindSafe(story(&rig, &armed, &steps)).catch_unwind();
+    let over = || within.set(armed.struck());
+    let told = tell(&rig, &steps, told, life, over);
+    let story = AssertUnwindSafe(story(&rig, &armed, &steps, told)).catch_unwind();
     let failure = run(story).err();
     let failure = failure.map(|panic| match panic.downcast::<String>() {
         Ok(text) => *text,
@@ -183,27 +211,28 @@ pub fn tell_with(lane: Lane, nth: u64, coverage: &Coverage) -> Outcome {
     });
     Outcome {
         lane,
+        life,
         nth,
         struck: armed.struck(),
+        within: within.get(),
         failure: failure.map(|what| format!("at {:?}: {what}", steps.told())),
     }
 }
 
-async fn story(rig: &Rig, armed: &Armed, steps: &Steps) {
-    let mut told = Told::default();
-    {
-        let mut story = Box::pin(tell(rig, steps, &mut told));
-        let mut before = steps.told();
-        while timeout(QUIET, &mut story).await.is_err() {
-            let now = steps.told();
-            if now == before && armed.struck() > 0 {
-                armed.stop();
-                within(&mut story).await;
-                break;
-            }
-            before = now;
+async fn story(rig: &Rig, armed: &Armed, steps: &Steps, story: impl Future<Output = Told>) {
+    let mut story = Box::pin(story);
+    let mut before = steps.told();
+    let told = loop {
+        if let Ok(told) = timeout(QUIET, &mut story).await {
+            break told;
         }
-    }
+        let now = steps.told();
+        if now == before && armed.struck() > 0 {
+            armed.stop();
+            break within(&mut story).await;
+        }
+        before = now;
+    };
     armed.stop();
     for (cut, what) in [
         (Cut::AllLost, "behind a power cut"),

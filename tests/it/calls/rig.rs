@@ -1,6 +1,7 @@
 //! A log over one disk, Tier 2 in a folder of the same, on threads that all stories share.
 
 use std::{
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
@@ -10,10 +11,13 @@ use tierlog::{
     testing::{
         Executor, Faults, Injected, Job, SystemClock, ThreadPool, Work,
         cold::store::{Blocking, DirStore},
-        storage::disk::{
-            Disk,
-            fault::{FaultDisk, FaultPlan},
-            sim::SimDisk,
+        storage::{
+            disk::{
+                Disk,
+                fault::{FaultDisk, FaultPlan},
+                sim::SimDisk,
+            },
+            layout::Layout,
         },
     },
 };
@@ -28,6 +32,20 @@ pub enum Life {
     Roomy,
     /// A log without Tier 2, elsewhere.
     Plain,
+    /// Another log, made of what Tier 2 holds.
+    Restored,
+}
+
+impl Life {
+    /// In the order in which they are told.
+    pub const ALL: [Self; 6] = [
+        Self::First,
+        Self::CutShort,
+        Self::Recovered,
+        Self::Roomy,
+        Self::Plain,
+        Self::Restored,
+    ];
 }
 
 /// Where the log is, and its Tier 2.
@@ -115,6 +133,9 @@ impl Rig {
         ] {
             settings.set(key, value).expect("a setting");
         }
+        if life == Life::Restored {
+            settings.data = "/restored".into();
+        }
         if life == Life::Plain {
             settings.data = "/plain".into();
             settings.set("read", "map").expect("a setting");
@@ -134,6 +155,14 @@ impl Rig {
             executor: threads,
             faults: Faults::default(),
             store: (life != Life::Plain).then(|| Arc::new(store) as _),
+        }
+    }
+
+    /// Waits until nobody has the log open any more.
+    pub async fn free(&self) {
+        let path = Layout::new(LOG).lock();
+        while matches!(self.sim.lock(&path), Err(error) if error.kind() == ErrorKind::WouldBlock) {
+            tokio::task::yield_now().await;
         }
     }
 

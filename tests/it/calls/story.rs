@@ -2,13 +2,18 @@
 //! truncations, sweeps, recoveries, closes, verifications, a restore.
 
 use std::{
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use tierlog::{
-    Level, ReadOnly, Settings, Stream, Supervisor,
-    testing::storage::{disk::Disk, layout::Layout, manifest::inspect},
+    Level, ReadOnly, Stream, Supervisor,
+    testing::storage::{
+        disk::{Disk, fault::CallKind, sim::SimDisk},
+        layout::Layout,
+        manifest::inspect,
+    },
 };
 
 use super::{
@@ -33,7 +38,7 @@ impl Steps {
 
 /// The streams of a story: one of long records, which crosses all tiers, one of short ones, and one of
 /// the log without Tier 2.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Told {
     long: Account,
     short: Account,
@@ -85,27 +90,89 @@ async fn opened(log: &Supervisor, name: &str) -> Option<Stream> {
     opened.inspect_err(|error| fair("stream", error)).ok()
 }
 
-/// Tells all of it.
-pub async fn tell(rig: &Rig, steps: &Steps, told: &mut Told) {
-    // Somebody has made the folder already.
+/// How a story stands before one of its lives, when nothing has failed so far: a call that fails in this
+/// life need not have all the lives before it told again.
+#[derive(Debug)]
+pub struct Beginning {
+    pub life: Life,
+    sim: SimDisk,
+    told: Told,
+    /// How many calls of each kind this life makes.
+    made: BTreeMap<CallKind, u64>,
+}
+
+impl Beginning {
+    /// The disk, to go on from here, and what is known of the streams.
+    pub fn set_out(&self) -> (Rig, Told) {
+        (Rig::on(self.sim.copy()), self.told.clone())
+    }
+
+    pub fn made(&self, kind: CallKind) -> u64 {
+        self.made.get(&kind).copied().unwrap_or_default()
+    }
+}
+
+/// Tells all of it on this disk, and gives how each life began.
+pub async fn tell_all_lives(rig: &Rig) -> Vec<Beginning> {
+    // Somebody has made the folder already, and seen to it that it stays.
     rig.sim.create_dir(LOG.as_ref()).expect("a folder");
-    if let Some(begun) = begin(rig, steps, Life::First).await {
-        begun.first(told).await;
+    rig.sim.sync_dir("/".as_ref()).expect("no fault is armed");
+    let (steps, mut told) = (Steps::default(), Told::default());
+    let mut beginnings = Vec::new();
+    for life in Life::ALL {
+        if life != Life::First {
+            rig.free().await;
+        }
+        let (sim, before) = (rig.sim.copy(), told.clone());
+        rig.plan.reset_counts();
+        live(rig, &steps, &mut told, life).await;
+        let made = CallKind::ALL.map(|kind| (kind, rig.plan.count(kind)));
+        beginnings.push(Beginning {
+            life,
+            sim,
+            told: before,
+            made: made.into(),
+        });
     }
-    if let Some(begun) = begin(rig, steps, Life::CutShort).await {
-        begun.cut_short(told).await;
+    beginnings
+}
+
+/// Tells it from one life on, and says when that one is over.
+pub async fn tell(
+    rig: &Rig,
+    steps: &Steps,
+    mut told: Told,
+    from: Life,
+    over: impl FnOnce(),
+) -> Told {
+    let mut lives = Life::ALL.into_iter().skip_while(|life| *life != from);
+    if let Some(first) = lives.next() {
+        live(rig, steps, &mut told, first).await;
     }
-    litter(&rig.sim);
-    if let Some(begun) = begin(rig, steps, Life::Recovered).await {
-        begun.recovered(told).await;
+    over();
+    for life in lives {
+        live(rig, steps, &mut told, life).await;
     }
-    if let Some(begun) = begin(rig, steps, Life::Roomy).await {
-        begun.last(rig, told).await;
+    told
+}
+
+async fn live(rig: &Rig, steps: &Steps, told: &mut Told, life: Life) {
+    if life == Life::Restored {
+        return restore(rig, steps).await;
     }
-    if let Some(begun) = begin(rig, steps, Life::Plain).await {
-        begun.plain(told).await;
+    if life == Life::Recovered {
+        litter(&rig.sim);
     }
-    restore(rig, steps).await;
+    let Some(begun) = begin(rig, steps, life).await else {
+        return;
+    };
+    match life {
+        Life::First => begun.first(told).await,
+        Life::CutShort => begun.cut_short(told).await,
+        Life::Recovered => begun.recovered(told).await,
+        Life::Roomy => begun.last(rig, told).await,
+        Life::Plain | Life::Restored => begun.plain(told).await,
+    }
 }
 
 impl Begun<'_> {
@@ -113,6 +180,14 @@ impl Begun<'_> {
         for _ in 0..count {
             self.steps.begin("append");
             account.append(stream, level).await;
+        }
+    }
+
+    /// Six at once, so many times.
+    async fn several(&self, account: &mut Account, stream: &Stream, times: usize) {
+        for _ in 0..times {
+            self.steps.begin("append several");
+            account.several(stream, 6).await;
         }
     }
 
@@ -143,8 +218,7 @@ impl Begun<'_> {
     /// Whatever there is to be done, and then the process is gone.
     async fn first(self, told: &mut Told) {
         if let Some(long) = &self.long {
-            self.steps.begin("append several");
-            told.long.several(long, 3).await;
+            self.several(&mut told.long, long, 1).await;
         }
         if let Some(short) = &self.short {
             self.append(&mut told.short, short, 4, Level::Durable).await;
@@ -155,7 +229,8 @@ impl Begun<'_> {
             self.flush(short).await;
         }
         if let Some(long) = &self.long {
-            self.append(&mut told.long, long, 42, Level::Durable).await;
+            self.append(&mut told.long, long, 6, Level::Durable).await;
+            self.several(&mut told.long, long, 6).await;
             self.append(&mut told.long, long, 1, Level::Archived).await;
             for _ in 0..3 {
                 self.read(&told.long, long).await;
@@ -222,7 +297,8 @@ impl Begun<'_> {
         account.batch(stream, 4).await;
         self.truncate(account, stream, 1).await;
         self.truncate(account, stream, 4).await;
-        self.append(account, stream, 80, Level::Durable).await;
+        self.append(account, stream, 8, Level::Durable).await;
+        self.several(account, stream, 12).await;
         self.read(account, stream).await;
         let many = stream.watermarks().durable.get().saturating_sub(5);
         self.truncate(account, stream, many).await;
@@ -271,15 +347,10 @@ impl Begun<'_> {
 
 /// Makes another log of what Tier 2 holds.
 async fn restore(rig: &Rig, steps: &Steps) {
-    let settings = Settings {
-        data: "/restored".into(),
-        ..rig.settings(Life::First)
-    };
     for _ in 0..2 {
         steps.begin("restore");
-        if let Err(error) =
-            Supervisor::restore_with(settings.clone(), rig.injected(Life::First)).await
-        {
+        let (settings, injected) = (rig.settings(Life::Restored), rig.injected(Life::Restored));
+        if let Err(error) = Supervisor::restore_with(settings, injected).await {
             fair("restore", &error);
         }
     }
@@ -287,19 +358,18 @@ async fn restore(rig: &Rig, steps: &Steps) {
 
 /// What has to hold when the fault is gone: the logs open, hold what they should, and go on.
 pub async fn check(rig: &Rig, told: &Told) {
-    let streams = [
-        (Life::First, "short", &told.short),
-        (Life::First, "long", &told.long),
-        (Life::Plain, "long", &told.plain),
-    ];
-    for (life, name, account) in streams {
+    let here = [("short", &told.short), ("long", &told.long)];
+    let elsewhere = [("long", &told.plain)];
+    for (life, streams) in [(Life::First, &here[..]), (Life::Plain, &elsewhere)] {
         let log = rig.open(life).await.expect("the log opens");
         assert_eq!(log.recovery().damage().count(), 0, "{}", log.recovery());
-        let stream = log.log().stream(name).await.expect("a stream");
-        account.check(&stream).await;
-        let next = stream.watermarks().next;
-        let ack = stream.append("and on").await.expect("an ack");
-        assert_eq!(ack.offset, next);
+        for (name, account) in streams {
+            let stream = log.log().stream(name).await.expect("a stream");
+            account.check(&stream).await;
+            let next = stream.watermarks().next;
+            let ack = stream.append("and on").await.expect("an ack");
+            assert_eq!(ack.offset, next);
+        }
         let report = log.shutdown(Duration::from_secs(60)).await;
         let report = report.expect("it closes");
         assert!(report.clean, "{report:?}");

@@ -13,7 +13,7 @@ use tierlog::{
 };
 
 use super::{
-    rig::{Rig, eventually, manifest, on_each_runtime, one_stream, segment, until},
+    rig::{Rig, eventually, manifest, on_each_runtime, one_stream, segment, settle, until},
     workload::payload,
 };
 use crate::support::{close, read_all, texts, within};
@@ -272,6 +272,69 @@ fn a_read_that_never_returns_is_told_as_unavailable_and_can_be_tried_again() {
         }
         let expected: Vec<_> = (0..5).map(payload).collect();
         assert_eq!(texts(&read), expected);
+        close(log).await;
+    });
+}
+
+/// Of an actor that has ended, what it knew was dropped when the supervisor came to look at it. There lay the
+/// place for the answer that the supervisor itself waited for, as it began a writer again: nothing was ever
+/// begun again in the log, and no append and no close came to an end.
+#[test]
+fn a_writer_that_is_begun_again_does_not_wait_for_a_manifest_writer_that_has_ended() {
+    on_each_runtime(|_| async {
+        let rig = Rig::sim(&SimDisk::new()).with("idle_mark", "1h");
+        let (log, stream) = one_stream(&rig).await;
+        let other = within(log.log().stream("other")).await.expect("a stream");
+        fill(&stream, 3).await;
+        fill(&other, 4).await;
+        rig.faults.arm("writer.drain", Action::Kill, 1);
+        let held = rig.plan.hold(Calls::of(CallKind::SyncData).at(manifest));
+        let ticket = stream.try_append(payload(3)).expect("room");
+        eventually("the new writer waits for a commit", || held.parked() > 0).await;
+        let seen = rig.faults.passed("manifest.take");
+        rig.faults.arm("manifest.take", Action::Kill, 1);
+        let trim = tokio::spawn({
+            let other = other.clone();
+            async move { other.trim(Offset(2)).await }
+        });
+        within(rig.faults.reached("manifest.take", seen)).await;
+        held.release();
+        let trimmed = within(trim).await.expect("no panic");
+        trimmed.expect_err("the manifest writer was killed");
+        within(ticket).await.expect_err("the writer was killed");
+        until(&log, |health| health.ok).await;
+        for stream in [&stream, &other] {
+            within(stream.append("after")).await.expect("an ack");
+        }
+        close(log).await;
+    });
+}
+
+/// The new life behind a truncation threw away what waited on the lane: the close of the log, which then said
+/// that the stream had not come to its end, and left the next open to recover it.
+#[test]
+fn a_log_that_is_closed_in_the_midst_of_a_truncation_is_closed_cleanly() {
+    on_each_runtime(|_| async {
+        let rig = Rig::sim(&SimDisk::new()).with("idle_mark", "1h");
+        let (log, stream) = one_stream(&rig).await;
+        fill(&stream, 6).await;
+        let point = "writer.before_truncate_commit";
+        let seen = rig.faults.passed(point);
+        rig.faults.arm(point, Action::Park, 1);
+        let truncate = tokio::spawn({
+            let stream = stream.clone();
+            async move { stream.truncate_after(Some(Offset(2))).await }
+        });
+        within(rig.faults.reached(point, seen)).await;
+        let closed = tokio::spawn(close(log));
+        // The close waits behind it.
+        settle().await;
+        rig.faults.release(point);
+        within(truncate).await.expect("no panic").expect("cut");
+        within(closed).await.expect("it is clean");
+        let log = rig.reopen().await;
+        let report = log.recovery();
+        assert!(report.clean, "{report:?}");
         close(log).await;
     });
 }

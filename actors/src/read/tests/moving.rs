@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tierlog_storage::{Incarnation, Offset, segment::NewRecord};
+use tierlog_storage::{Incarnation, Offset, SegmentNo, manifest::WarmCopy, segment::NewRecord};
 
 use super::kit::{Rig, Stepper, assert_usual, drain, following, small, written_level};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     exec::ThreadPool,
     kind::Kind,
     read::{From, ReadLimits, ReaderOptions, TryRead},
-    stream::shared::LifeChange,
+    stream::{segments::Copies, shared::LifeChange},
 };
 
 #[tokio::test]
@@ -247,6 +247,51 @@ fn a_bad_frame_that_a_rewrite_has_moved_is_found_again() {
         }
     }
     assert_usual(&records, 20);
+    assert_eq!(records.len(), 20);
+}
+
+/// Each time that a job came to read it, the segment had gone to the other tier; the second file that was not
+/// there was called damage.
+#[tokio::test]
+async fn a_segment_that_moves_whenever_it_is_read_is_not_missing() {
+    let stepper = Arc::new(Stepper::default());
+    let rig = Rig::on(ReadLimits::default(), Arc::clone(&stepper) as _, 0);
+    let mut builder = rig.begin(0, 0);
+    builder.fill(20, 10);
+    rig.put(builder.sealed());
+    rig.durable(20);
+    let path = rig.layout.segment(rig.stream.id, SegmentNo(0));
+    let aside = path.with_extension("aside");
+    let mut is_hot = true;
+    let mut moves = |rig: &Rig| {
+        let (from, to) = if is_hot {
+            (&path, &aside)
+        } else {
+            (&aside, &path)
+        };
+        rig.ctx.disk.rename(from, to).unwrap();
+        is_hot = !is_hot;
+        let file_len = 1;
+        let warm = (!is_hot).then_some(WarmCopy { file_len, crc: 0 });
+        let (hot, cold) = (is_hot, None);
+        rig.put(builder.sealed().with_copies(Copies { hot, warm, cold }));
+    };
+    let mut reader = rig.reader_now(From::Earliest, ReaderOptions::default());
+    let mut records = Vec::new();
+    for round in 0..200 {
+        match reader.try_next().now() {
+            Ok(Some(record)) => records.push(record),
+            Ok(None) => break,
+            Err(TryRead::WouldBlock(_)) => {
+                if round < 8 {
+                    moves(&rig);
+                }
+                stepper.step();
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    assert_usual(&records, 0);
     assert_eq!(records.len(), 20);
 }
 

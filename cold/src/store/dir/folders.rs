@@ -24,8 +24,8 @@ pub(super) struct Folders {
     /// Those of which is known that what stood in them when they were first read is durable; whether
     /// they are themselves is not.
     trusted: Mutex<BTreeSet<PathBuf>>,
-    /// Those that we made and whose names we could not sync. A kernel forgets what a failed sync should
-    /// have made durable, and a folder can't be made anew as an object can.
+    /// Those that we made, whose names we could not sync, and which we could not remove. A kernel forgets
+    /// what a failed sync should have made durable, and a folder that is there can't be made anew.
     doomed: Mutex<BTreeSet<PathBuf>>,
     /// How many syncs of a folder have failed. Held during each.
     failed: Mutex<u64>,
@@ -53,7 +53,9 @@ impl Folders {
             Err(error) => return Err(error),
         };
         let named = self.sync_since(disk, parent, failures);
-        if made && named.is_err() {
+        // Left there it would be trusted by the next process, which is told that all is durable when it
+        // syncs a name that the kernel has forgotten. Made once more it is a new name.
+        if made && named.is_err() && disk.remove_dir(dir).is_err() {
             self.doomed().insert(dir.to_path_buf());
         }
         let ours = made || dir.starts_with(root);
