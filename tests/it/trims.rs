@@ -2,11 +2,22 @@
 
 use std::path::Path;
 
-use tierlog::{Offset, ReadOnly, Settings, Size, Stream, testing::Action};
+use tierlog::{
+    FlushPolicy, Level, Offset, ReadOnly, Settings, Size, Stream, Supervisor,
+    testing::{
+        Action,
+        storage::{
+            SegmentNo,
+            disk::{Access, Disk, sim::SimDisk},
+            layout::Layout,
+        },
+    },
+};
 
 use crate::{
     faults::rig::{Rig, settle},
-    support::{close, open, small, within},
+    sim,
+    support::{close, open, read_all, small, within},
 };
 
 async fn appended(stream: &Stream, count: u64) {
@@ -62,6 +73,45 @@ async fn a_segment_whose_records_were_all_trimmed_goes_when_it_is_sealed() {
     assert_eq!(stream.watermarks().start, Offset(10));
     appended(&stream, 1).await;
     close(log).await;
+}
+
+/// A trim gave up all that was durable of the open segment, and the process was killed. The next one made
+/// copies of what was only written, and closed the segment behind the trim that should have removed it: it took
+/// of the budget for good, each attempt to compress it was refused, and appends that waited for its room
+/// waited for ever.
+#[test]
+fn a_segment_of_which_a_recovery_leaves_only_what_was_trimmed_is_gone() {
+    let (disk, mut settings) = (SimDisk::new(), sim::tiny());
+    settings.flush = FlushPolicy::Manual;
+    let left = sim::run(async {
+        let opened = Supervisor::open_with(settings.clone(), sim::on(disk.clone())).await;
+        let log = opened.expect("the log opens");
+        let stream = log.log().stream("s").await.expect("a stream");
+        written(&stream, 2).await;
+        within(stream.flush()).await.expect("flushed");
+        written(&stream, 2).await;
+        within(stream.trim(Offset(2))).await.expect("trimmed");
+        disk.copy()
+    });
+    sim::run(async {
+        let opened = Supervisor::open_with(settings, sim::on(left.clone())).await;
+        let log = opened.expect("the log opens");
+        let stream = log.log().existing("s").await.expect("it is there");
+        let marks = stream.watermarks();
+        assert_eq!((marks.start, marks.next), (Offset(2), Offset(4)));
+        let segment = Layout::new("/data/log").segment(stream.id(), SegmentNo(0));
+        let file = left.open(&segment, Access::Read);
+        assert!(file.is_err(), "it is there, and of no use");
+        assert_eq!(read_all(&stream).await.len(), 2);
+        close(log).await;
+    });
+}
+
+async fn written(stream: &Stream, count: u64) {
+    for _ in 0..count {
+        let ack = stream.append_at(vec![b'x'; 100], Level::Written);
+        within(ack).await.expect("an ack");
+    }
 }
 
 /// The same with a budget: what one stream keeps of nothing must not stop another one for good.

@@ -44,6 +44,8 @@ pub(super) struct Tail {
     pub(super) stream: StreamId,
     pub(super) files: BTreeMap<SegmentNo, TailFile>,
     pub(super) decision: TailDecision,
+    /// Where the stream begins.
+    start: Offset,
     /// Segments that the manifest closed before anything in them was durable, behind the end.
     pub(super) hollow: Vec<SegmentNo>,
 }
@@ -130,6 +132,7 @@ impl Tail {
             stream,
             files,
             decision,
+            start: state.start,
             hollow,
         })
     }
@@ -151,7 +154,9 @@ impl Tail {
             let first = self.unclaimed_part(kept.no, &kept.runs[at])?;
             // A segment begins to move at its first unclaimed frame. Damage before that frame stays
             // where it is, with the bytes in which it lies.
-            if kept.base < first.base && divided.moved.is_empty() {
+            // Of what was trimmed meanwhile nothing stays: the trim left the segment to its writer, and
+            // nobody comes for it any more. Closed, it would take of the budget for good.
+            if kept.base.max(self.start) < first.base && divided.moved.is_empty() {
                 divided.stay.push(self.stay(kept, first.base, first.start));
             } else {
                 divided.emptied.push(kept.no);
