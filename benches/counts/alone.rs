@@ -14,9 +14,14 @@ use tempfile::TempDir;
 use tierlog::{FlushPolicy, Settings, Size, Stream, Supervisor};
 use tierlog_actors::{
     clock::Clock,
+    cold::StoreThreads,
     exec::{Executor, Job, Work},
     fault::Faults,
     supervisor::Injected,
+};
+use tierlog_cold::{
+    place::{self, Place},
+    store::Store,
 };
 use tierlog_storage::disk::RealDisk;
 use tokio::runtime::{Builder, Runtime};
@@ -80,12 +85,24 @@ pub fn runtime() -> Runtime {
 
 /// Opens a log for the thread that calls.
 pub async fn open(settings: Settings) -> Supervisor {
+    open_over(settings, None).await
+}
+
+/// A store that is a folder, whose calls run where they are made too.
+pub fn store(folder: &Path) -> Arc<dyn Store> {
+    let place = Place::folder(folder).expect("a path");
+    let threads = Arc::new(StoreThreads(Arc::new(Inline)));
+    place::open(&place, Arc::new(RealDisk), threads).expect("a store")
+}
+
+/// [`open`] with a Tier 2, or without one.
+pub async fn open_over(settings: Settings, store: Option<Arc<dyn Store>>) -> Supervisor {
     let injected = Injected {
         disk: Arc::new(RealDisk),
         clock: Arc::new(Steady(AtomicU64::new(1_700_000_000_000_000_000))),
         executor: Arc::new(Inline),
         faults: Faults::default(),
-        store: None,
+        store,
     };
     Supervisor::open_with(settings, injected)
         .await

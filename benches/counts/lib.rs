@@ -3,6 +3,7 @@
 pub mod alone;
 pub mod baseline;
 pub mod callgrind;
+pub mod slope;
 
 use std::hint::black_box;
 

@@ -1,0 +1,173 @@
+//! How costs grow with the work: each at 1, 10 and 100 times the work, with the slope named.
+//!
+//! `cargo bench -p tierlog-counts --bench growth` does all of it; a word behind `--` leaves only what has it in
+//! its name. It ends with 1 where something grows faster than it should.
+//!
+//! Each figure comes from a process of its own, in which one thread runs the whole log. Instructions are
+//! counted by callgrind; without valgrind they are missing, and it says so. Times are shown and not judged. The
+//! slope is the exponent k of `cost ~ work^k`: over all three sizes, and over the last step alone, since a fixed
+//! cost hides what grows where the work is small. What is held against 0 may grow with a logarithm.
+
+mod appends;
+mod archives;
+mod cases;
+mod figures;
+mod logs;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use cases::{CASES, Case, Measure, SIZES};
+use figures::{Figures, INSTRUCTIONS, TIME, UNITS, heard};
+use tierlog_counts::{
+    alone, callgrind, is_measured,
+    slope::{is_over, last, overall},
+};
+
+/// What a child is told: its case, its measure (or that it fills), the size, the folder.
+const CHILD: &str = "child";
+const FILL: &str = "fill";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.first().is_some_and(|word| word == CHILD) {
+        child(&words[1..]);
+        return ExitCode::SUCCESS;
+    }
+    if !is_measured() {
+        CASES.iter().for_each(try_out);
+        return ExitCode::SUCCESS;
+    }
+    let counts = callgrind::version();
+    if let Err(why) = &counts {
+        eprintln!("\n== instructions SKIPPED: {why}");
+    }
+    let words: Vec<_> = words.iter().filter(|word| !word.starts_with('-')).collect();
+    let mut over = Vec::new();
+    for case in &CASES {
+        for measure in case.measures {
+            let name = format!("{}: {}", case.name, measure.name);
+            if !words.is_empty() && !words.iter().any(|word| name.contains(*word)) {
+                continue;
+            }
+            match run(case, measure, counts.is_ok()) {
+                Ok(points) => over.extend(show(case, measure, &points)),
+                Err(why) => {
+                    eprintln!("growth: {name}: {why}");
+                    return ExitCode::from(2);
+                }
+            }
+        }
+    }
+    if over.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    println!("\ngrows faster than it should: {}", over.join("; "));
+    ExitCode::FAILURE
+}
+
+/// A tenth of the least size, here, to see that it still runs.
+fn try_out(case: &Case) {
+    let folder = alone::folder();
+    let size = (case.least / 10).max(1);
+    for measure in case.measures {
+        let folder = folder.path().join(measure.name.replace(' ', "-"));
+        std::fs::create_dir(&folder).expect("a folder");
+        (case.fill)(size, &folder);
+        (measure.run)(size, &folder);
+    }
+}
+
+fn child(words: &[String]) {
+    let [case, measure, size, folder] = words else {
+        panic!("a child is told four words, and not {words:?}");
+    };
+    let mut cases = CASES.iter();
+    let case = cases.find(|known| known.name == case).expect("a case");
+    let (size, folder) = (size.parse().expect("a size"), Path::new(folder));
+    let mut measures = case.measures.iter();
+    let step = measures.find(|known| known.name == measure);
+    step.map_or(case.fill, |measure| measure.run)(size, folder);
+}
+
+/// The figures at each size.
+fn run(case: &Case, measure: &Measure, counts: bool) -> Result<Vec<Figures>, String> {
+    SIZES
+        .map(|times| at_size(case, measure, case.least * times, counts))
+        .into_iter()
+        .collect()
+}
+
+fn at_size(case: &Case, measure: &Measure, size: usize, counts: bool) -> Result<Figures, String> {
+    let filled = |step: &str| -> Result<(tempfile::TempDir, Vec<String>), String> {
+        let folder = alone::folder();
+        let path: PathBuf = folder.path().into();
+        let told = |what: &str| {
+            [
+                CHILD,
+                case.name,
+                what,
+                &size.to_string(),
+                &path.to_string_lossy(),
+            ]
+            .map(str::to_owned)
+        };
+        callgrind::plain(&told(FILL))?;
+        Ok((folder, told(step).into()))
+    };
+    let (_folder, words) = filled(measure.name)?;
+    let mut figures = heard(&callgrind::plain(&words)?);
+    if counts {
+        // Another folder: what was opened and closed once is not what it was.
+        let (_folder, words) = filled(measure.name)?;
+        let (printed, instructions) = callgrind::count(&words)?;
+        let units = heard(&printed).get(UNITS).copied().unwrap_or(1.0);
+        figures.insert(INSTRUCTIONS.to_owned(), instructions as f64 / units);
+    }
+    Ok(figures)
+}
+
+/// Prints a table; gives what grows faster than it should.
+fn show(case: &Case, measure: &Measure, points: &[Figures]) -> Vec<String> {
+    let sizes = SIZES.map(|times| case.least * times);
+    println!("\n{}: {}", case.name, measure.name);
+    println!(
+        "  {:<18} {:>12} {:>12} {:>12} {:>7} {:>7} {:>7}",
+        case.grows, sizes[0], sizes[1], sizes[2], "slope", "last", "should"
+    );
+    let mut over = Vec::new();
+    for (figure, expected) in measure.rows {
+        let known: Option<Vec<f64>> = points.iter().map(|at| at.get(*figure).copied()).collect();
+        let Some(known) = known else {
+            continue;
+        };
+        let line: Vec<_> = sizes
+            .iter()
+            .map(|size| *size as f64)
+            .zip(known.iter().copied())
+            .collect();
+        let judged = *figure != TIME;
+        let verdict = if judged && is_over(&line, *expected) {
+            over.push(format!("{}: {}, {figure}", case.name, measure.name));
+            "  FASTER"
+        } else {
+            ""
+        };
+        println!(
+            "  {figure:<18} {:>12.0} {:>12.0} {:>12.0} {:>7.2} {:>7.2} {:>7}{verdict}",
+            known[0],
+            known[1],
+            known[2],
+            overall(&line),
+            last(&line),
+            if judged {
+                format!("{expected:.0}")
+            } else {
+                "-".to_owned()
+            },
+        );
+    }
+    over
+}
