@@ -45,7 +45,10 @@ async fn burst(stream: &Stream) {
 /// In rounds, each of which ends once it is durable.
 fn through(records: usize, folder: &Path, work: impl AsyncFn(&Stream, usize)) {
     let runtime = alone::runtime();
-    let settings = alone::settings(folder);
+    let settings = Settings {
+        segment_size: Size::mib(64),
+        ..settings(folder)
+    };
     let (log, stream) = runtime.block_on(async {
         let (log, stream) = alone::open_stream(settings).await;
         work(&stream, ROUND).await;
@@ -67,11 +70,14 @@ fn through(records: usize, folder: &Path, work: impl AsyncFn(&Stream, usize)) {
     runtime.block_on(alone::close(log));
 }
 
-/// Small segments: a stream has one from its first record on.
+/// Small segments, since a stream has one from its first record on, and caches that are full before the least
+/// of the work is done.
 pub fn settings(folder: &Path) -> Settings {
     Settings {
         segment_size: Size::kib(128),
         max_record: Size::kib(16),
+        tail_cache: Size::kib(256),
+        read_cache: Size::kib(256),
         ..alone::settings(folder)
     }
 }

@@ -5,7 +5,10 @@ use std::{path::Path, time::Duration};
 use tierlog::{Level, Settings, Size, Stream};
 use tierlog_counts::alone;
 
-use crate::figures::{CATALOG, region, tell};
+use crate::{
+    appends,
+    figures::{CATALOG, region, tell},
+};
 
 /// How many segments hold more bytes.
 const SEGMENTS: usize = 20;
@@ -45,7 +48,7 @@ fn settings(bytes: usize, folder: &Path) -> Settings {
         archive_after: Duration::from_millis(1),
         sweep_every: Duration::ZERO,
         cold_wait: NEVER,
-        ..alone::settings(folder)
+        ..appends::settings(folder)
     }
 }
 
@@ -58,6 +61,10 @@ fn fill(segments: usize, bytes: usize, folder: &Path) {
         for _ in 0..segments {
             append(&stream, bytes).await;
         }
+        let next = stream.watermarks().next;
+        let mut marks = stream.watch();
+        let archived = marks.wait_for(|marks| marks.archived >= next);
+        archived.await.expect("all of it is archived");
         let found = stream.segments().await.expect("segments");
         let cold = found.iter().filter(|segment| segment.tier == 2).count();
         assert!(
@@ -80,14 +87,7 @@ async fn append(stream: &Stream, bytes: usize) {
             .await
             .expect("written");
     }
-    let last = stream
-        .append_at("the last one", Level::Written)
-        .await
-        .expect("written");
     stream.seal().await.expect("sealed");
-    let mut marks = stream.watch();
-    let archived = marks.wait_for(|marks| marks.archived > last.offset);
-    archived.await.expect("it is archived");
 }
 
 fn open(bytes: usize, folder: &Path) {

@@ -55,17 +55,19 @@ pub fn fill_unclosed(count: usize, folder: &Path) {
     fill_records(count, folder, false);
 }
 
-/// Room for all records in one segment.
-fn one_segment(folder: &Path) -> Settings {
+/// Room for so many records in one segment, and for few more: an open reads what is allocated, which is up to
+/// four times what is written where a segment can have that much.
+fn one_segment(records: usize, folder: &Path) -> Settings {
     Settings {
-        segment_size: Size::mib(512),
-        ..alone::settings(folder)
+        segment_size: Size::new(records as u64 * 108 + 128 * 1024),
+        max_record: Size::kib(16),
+        ..appends::settings(folder)
     }
 }
 
 fn fill_records(count: usize, folder: &Path, closed: bool) {
     alone::runtime().block_on(async {
-        let (log, stream) = alone::open_stream(one_segment(folder)).await;
+        let (log, stream) = alone::open_stream(one_segment(count, folder)).await;
         let mut appender = stream.appender();
         for n in 0..count {
             appender.push(&[b'x'; 100]).await.expect("room");
@@ -88,13 +90,13 @@ pub fn open(_: usize, folder: &Path) {
 }
 
 /// Opens what was closed in order.
-pub fn open_closed(_: usize, folder: &Path) {
-    opened(one_segment(folder), folder, true);
+pub fn open_closed(count: usize, folder: &Path) {
+    opened(one_segment(count, folder), folder, true);
 }
 
 /// Opens what was not.
-pub fn open_unclosed(_: usize, folder: &Path) {
-    opened(one_segment(folder), folder, false);
+pub fn open_unclosed(count: usize, folder: &Path) {
+    opened(one_segment(count, folder), folder, false);
 }
 
 fn opened(settings: Settings, folder: &Path, clean: bool) {

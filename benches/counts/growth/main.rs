@@ -14,10 +14,7 @@ mod cases;
 mod figures;
 mod logs;
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::Path, process::ExitCode};
 
 use cases::{CASES, Case, Measure, SIZES};
 use figures::{Figures, INSTRUCTIONS, TIME, UNITS, heard};
@@ -47,18 +44,25 @@ fn main() -> ExitCode {
     let words: Vec<_> = words.iter().filter(|word| !word.starts_with('-')).collect();
     let mut over = Vec::new();
     for case in &CASES {
-        for measure in case.measures {
+        let named = |measure: &&Measure| {
             let name = format!("{}: {}", case.name, measure.name);
-            if !words.is_empty() && !words.iter().any(|word| name.contains(*word)) {
-                continue;
+            words.is_empty() || words.iter().any(|word| name.contains(*word))
+        };
+        let measures: Vec<_> = case.measures.iter().filter(named).collect();
+        if measures.is_empty() {
+            continue;
+        }
+        let sizes = SIZES.map(|times| at_size(case, &measures, case.least * times, counts.is_ok()));
+        let sizes: Vec<Vec<Figures>> = match sizes.into_iter().collect() {
+            Ok(sizes) => sizes,
+            Err(why) => {
+                eprintln!("growth: {}: {why}", case.name);
+                return ExitCode::from(2);
             }
-            match run(case, measure, counts.is_ok()) {
-                Ok(points) => over.extend(show(case, measure, &points)),
-                Err(why) => {
-                    eprintln!("growth: {name}: {why}");
-                    return ExitCode::from(2);
-                }
-            }
+        };
+        for (nth, measure) in measures.iter().enumerate() {
+            let points: Vec<_> = sizes.iter().map(|size| &size[nth]).collect();
+            over.extend(show(case, measure, &points));
         }
     }
     if over.is_empty() {
@@ -92,45 +96,56 @@ fn child(words: &[String]) {
     step.map_or(case.fill, |measure| measure.run)(size, folder);
 }
 
-/// The figures at each size.
-fn run(case: &Case, measure: &Measure, counts: bool) -> Result<Vec<Figures>, String> {
-    SIZES
-        .map(|times| at_size(case, measure, case.least * times, counts))
-        .into_iter()
-        .collect()
+/// The figures of each measure. What they measure is filled once, and each of them works on a copy: what was
+/// opened and closed is not what it was.
+fn at_size(
+    case: &Case,
+    measures: &[&Measure],
+    size: usize,
+    counts: bool,
+) -> Result<Vec<Figures>, String> {
+    let told = |what: &str, folder: &Path| {
+        let (size, folder) = (size.to_string(), folder.to_string_lossy());
+        [CHILD, case.name, what, &size, &folder].map(str::to_owned)
+    };
+    let filled = alone::folder();
+    callgrind::plain(&told(FILL, filled.path()))?;
+    let copied = || {
+        let folder = alone::folder();
+        copy(filled.path(), folder.path()).map_err(|why| format!("copying: {why}"))?;
+        Ok::<_, String>(folder)
+    };
+    let figures = measures.iter().map(|measure| {
+        let folder = copied()?;
+        let mut figures = heard(&callgrind::plain(&told(measure.name, folder.path()))?);
+        if counts {
+            let folder = copied()?;
+            let (printed, instructions) = callgrind::count(&told(measure.name, folder.path()))?;
+            let units = heard(&printed).get(UNITS).copied().unwrap_or(1.0);
+            figures.insert(INSTRUCTIONS.to_owned(), instructions as f64 / units);
+        }
+        Ok(figures)
+    });
+    figures.collect()
 }
 
-fn at_size(case: &Case, measure: &Measure, size: usize, counts: bool) -> Result<Figures, String> {
-    let filled = |step: &str| -> Result<(tempfile::TempDir, Vec<String>), String> {
-        let folder = alone::folder();
-        let path: PathBuf = folder.path().into();
-        let told = |what: &str| {
-            [
-                CHILD,
-                case.name,
-                what,
-                &size.to_string(),
-                &path.to_string_lossy(),
-            ]
-            .map(str::to_owned)
-        };
-        callgrind::plain(&told(FILL))?;
-        Ok((folder, told(step).into()))
-    };
-    let (_folder, words) = filled(measure.name)?;
-    let mut figures = heard(&callgrind::plain(&words)?);
-    if counts {
-        // Another folder: what was opened and closed once is not what it was.
-        let (_folder, words) = filled(measure.name)?;
-        let (printed, instructions) = callgrind::count(&words)?;
-        let units = heard(&printed).get(UNITS).copied().unwrap_or(1.0);
-        figures.insert(INSTRUCTIONS.to_owned(), instructions as f64 / units);
+/// Copies what is in a folder.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            std::fs::create_dir(&to)?;
+            copy(&entry.path(), &to)?;
+        } else {
+            std::fs::copy(entry.path(), to)?;
+        }
     }
-    Ok(figures)
+    Ok(())
 }
 
 /// Prints a table; gives what grows faster than it should.
-fn show(case: &Case, measure: &Measure, points: &[Figures]) -> Vec<String> {
+fn show(case: &Case, measure: &Measure, points: &[&Figures]) -> Vec<String> {
     let sizes = SIZES.map(|times| case.least * times);
     println!("\n{}: {}", case.name, measure.name);
     println!(
