@@ -83,7 +83,7 @@ const fn measure(name: &'static str, run: Run, rows: &'static [(&'static str, f6
 
 fn nothing(_: usize, _: &Path) {}
 
-pub const CASES: [Case; 8] = [
+pub const CASES: [Case; 9] = [
     Case {
         name: "records appended",
         grows: "records",
@@ -129,6 +129,13 @@ pub const CASES: [Case; 8] = [
         least: 10_000,
         fill: logs::fill_closed,
         measures: &[measure("open", logs::open_closed, OPEN_FLAT)],
+    },
+    Case {
+        name: "room in a segment that was made ahead",
+        grows: "records it holds",
+        least: 10_000,
+        fill: logs::fill_spare,
+        measures: &[measure("open", logs::open_spare, OPEN_FLAT)],
     },
     Case {
         name: "records in a tail that nobody closed",

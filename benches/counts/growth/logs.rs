@@ -45,29 +45,41 @@ pub fn fill_streams(count: usize, folder: &Path) {
     });
 }
 
-/// One segment of so many records, closed in order.
-pub fn fill_closed(count: usize, folder: &Path) {
-    fill_records(count, folder, true);
-}
-
-/// The same, left as a process leaves it that is killed.
-pub fn fill_unclosed(count: usize, folder: &Path) {
-    fill_records(count, folder, false);
-}
-
-/// Room for so many records in one segment, and for few more: an open reads what is allocated, which is up to
-/// four times what is written where a segment can have that much.
-fn one_segment(records: usize, folder: &Path) -> Settings {
+/// Room for all records, and so much more that no other segment is made ahead.
+fn roomy(folder: &Path) -> Settings {
     Settings {
-        segment_size: Size::new(records as u64 * 108 + 128 * 1024),
-        max_record: Size::kib(16),
+        segment_size: Size::mib(512),
         ..appends::settings(folder)
     }
 }
 
-fn fill_records(count: usize, folder: &Path, closed: bool) {
+/// Room for so many records, and for few more. An open reads what is allocated, which is up to four times
+/// what is written where a segment can have that much.
+fn nearly_full(records: usize, folder: &Path) -> Settings {
+    Settings {
+        segment_size: Size::new(records as u64 * 108 + 128 * 1024),
+        ..appends::settings(folder)
+    }
+}
+
+/// One segment of so many records, closed in order.
+pub fn fill_closed(count: usize, folder: &Path) {
+    fill_records(count, roomy(folder), true);
+}
+
+/// The same, nearly full, so that another one has been made ahead.
+pub fn fill_spare(count: usize, folder: &Path) {
+    fill_records(count, nearly_full(count, folder), true);
+}
+
+/// Nearly full, and left as a process leaves it that is killed.
+pub fn fill_unclosed(count: usize, folder: &Path) {
+    fill_records(count, nearly_full(count, folder), false);
+}
+
+fn fill_records(count: usize, settings: Settings, closed: bool) {
     alone::runtime().block_on(async {
-        let (log, stream) = alone::open_stream(one_segment(count, folder)).await;
+        let (log, stream) = alone::open_stream(settings).await;
         let mut appender = stream.appender();
         for n in 0..count {
             appender.push(&[b'x'; 100]).await.expect("room");
@@ -90,13 +102,18 @@ pub fn open(_: usize, folder: &Path) {
 }
 
 /// Opens what was closed in order.
-pub fn open_closed(count: usize, folder: &Path) {
-    opened(one_segment(count, folder), folder, true);
+pub fn open_closed(_: usize, folder: &Path) {
+    opened(roomy(folder), folder, true);
 }
 
-/// Opens what was not.
+/// Opens what was closed in order, nearly full.
+pub fn open_spare(count: usize, folder: &Path) {
+    opened(nearly_full(count, folder), folder, true);
+}
+
+/// Opens what was not closed.
 pub fn open_unclosed(count: usize, folder: &Path) {
-    opened(one_segment(count, folder), folder, false);
+    opened(nearly_full(count, folder), folder, false);
 }
 
 fn opened(settings: Settings, folder: &Path, clean: bool) {
