@@ -1,7 +1,7 @@
 //! Segments whose stream has been shut, while they move.
 
 use tierlog::{
-    LogState,
+    Error, From, LogState,
     testing::{
         Action,
         storage::disk::{
@@ -11,10 +11,10 @@ use tierlog::{
     },
 };
 
-use super::{append, files, holds, long, rig};
+use super::{append, files, holds, long, rig, settled};
 use crate::{
     faults::rig::{eventually, on_each_runtime, one_stream, segment, until},
-    support::within,
+    support::{close, within},
 };
 
 /// The coordinator of a new generation did not know a stream that had been shut for good, and moved its
@@ -53,5 +53,43 @@ fn a_stream_that_is_shut_for_good_is_read_on_while_its_segments_move() {
         assert!(durable >= 60, "{durable}");
         holds(&shut, 0..durable).await;
         drop(log);
+    });
+}
+
+/// Readers outlive their log. One that was left behind by a log that had been dropped looked for the files
+/// where they had been then, and called it damage that the next owner had moved them.
+#[test]
+fn readers_that_outlive_their_log_call_nothing_damaged_that_its_next_owner_moves() {
+    on_each_runtime(|_| async {
+        for is_dropped in [true, false] {
+            let disk = SimDisk::new();
+            let roomy = rig(&disk)
+                .with("hot_budget", "10MiB")
+                .with("warm_budget", "0B");
+            let (log, stream) = one_stream(&roomy).await;
+            append(&stream, 0..300).await;
+            let mut reader = within(stream.reader(From::Earliest).into_future())
+                .await
+                .expect("a reader");
+            match is_dropped {
+                true => drop(log),
+                false => close(log).await,
+            }
+            let log = rig(&disk).reopen().await;
+            let moved = within(log.log().existing("s")).await.expect("it is there");
+            settled(&disk, &moved, 4).await;
+            let told = within(async {
+                loop {
+                    match reader.next_batch(50).await {
+                        Ok(batch) => assert!(!batch.is_empty(), "not all of it can be had"),
+                        Err(error) => break error,
+                    }
+                }
+            });
+            let told = told.await;
+            assert!(matches!(told, Error::Closed), "{told}");
+            holds(&moved, 0..300).await;
+            close(log).await;
+        }
     });
 }
