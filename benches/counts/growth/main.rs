@@ -72,10 +72,10 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// A tenth of the least size, here, to see that it still runs.
+/// A tenth of the least size, here, to see that it still runs; and segments enough to trim some.
 fn try_out(case: &Case) {
     let folder = alone::folder();
-    let size = (case.least / 10).max(1);
+    let size = (case.least / 10).max(30);
     for measure in case.measures {
         let folder = folder.path().join(measure.name.replace(' ', "-"));
         std::fs::create_dir(&folder).expect("a folder");
