@@ -72,7 +72,7 @@ fn fill(segments: usize, bytes: usize, folder: &Path) {
         let found = stream.segments().await.expect("segments");
         let cold = found.iter().filter(|segment| segment.tier == 2).count();
         assert!(
-            cold + 8 >= segments,
+            cold * 3 >= segments,
             "{cold} of {segments} are in Tier 2 alone"
         );
         alone::close(log).await;
