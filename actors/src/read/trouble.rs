@@ -13,7 +13,7 @@ use super::{
     cursor::Reader,
     fetch::{Order, Spot, Task, key_of},
     flight::Flight,
-    source::{Closing, Ending},
+    source::Ending,
     waiting::AtTail,
 };
 use crate::{
@@ -67,8 +67,8 @@ impl Reader {
             self.flight = Some(Flight::begin(&self.ctx, order));
             return Ok(());
         }
-        if self.has_no_owner() {
-            return Err(Error::Closed);
+        if let Some(error) = self.ctx.orphaned() {
+            return Err(error);
         }
         self.note_damage(Damage {
             stream: order.stream,
@@ -173,13 +173,6 @@ impl Reader {
         self.damage = None;
         self.pass(damage);
         Ok(())
-    }
-
-    /// The log that this reader was made from is closed. The next owner may have moved or removed the file,
-    /// and nobody tells a reader of the last one.
-    fn has_no_owner(&self) -> bool {
-        let shut = matches!(self.options.closing, Closing::Door).then(|| self.stream.is_shut());
-        matches!(shut.flatten(), Some(Error::Closed))
     }
 
     /// True the first time.

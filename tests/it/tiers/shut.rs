@@ -1,7 +1,7 @@
 //! Segments whose stream has been shut, while they move.
 
 use tierlog::{
-    Error, From, LogState,
+    Error, From, LogState, Offset,
     testing::{
         Action,
         storage::disk::{
@@ -13,7 +13,7 @@ use tierlog::{
 
 use super::{append, files, holds, long, rig, settled};
 use crate::{
-    faults::rig::{eventually, on_each_runtime, one_stream, segment, until},
+    faults::rig::{eventually, manifest, on_each_runtime, one_stream, segment, until},
     support::{close, within},
 };
 
@@ -90,6 +90,60 @@ fn readers_that_outlive_their_log_call_nothing_damaged_that_its_next_owner_moves
             assert!(matches!(told, Error::Closed), "{told}");
             holds(&moved, 0..300).await;
             close(log).await;
+        }
+    });
+}
+
+/// A trim was committed, and its answer lost. The recovery removed the files, and to readers of what had been
+/// known before they were missing: while it was at work, and for good where it failed and the log stopped.
+#[test]
+fn readers_call_nothing_damaged_that_a_recovery_has_removed() {
+    on_each_runtime(|_| async {
+        for fails in [false, true] {
+            let disk = SimDisk::new();
+            let rig = rig(&disk)
+                .with("hot_budget", "10MiB")
+                .with("warm_budget", "0B");
+            let (log, stream) = one_stream(&rig).await;
+            append(&stream, 0..100).await;
+            within(stream.seal()).await.expect("sealed");
+            let mut reader = within(stream.reader(From::Earliest).into_future())
+                .await
+                .expect("a reader");
+            rig.faults.arm("manifest.after_commit", Action::Kill, 1);
+            // A recovery removes the old one behind everything else.
+            let last = Calls::of(CallKind::Remove).at(manifest);
+            let held = rig.plan.hold(last);
+            let other = stream.clone();
+            let trimmed = tokio::spawn(async move { other.trim(Offset(100)).await });
+            eventually("it is being recovered", || held.parked() > 0).await;
+            assert_eq!(files(&disk, &stream, "tls").len(), 0, "the files are gone");
+            let told = within(reader.next_batch(50)).await.expect_err("no file");
+            assert!(matches!(told, Error::Unavailable { .. }), "{told}");
+            if fails {
+                let folder = Calls::of(CallKind::SyncDir).ending("manifest");
+                rig.plan.fail(folder.forever(), Fault::Io);
+            }
+            held.release();
+            if fails {
+                until(&log, |health| health.state == LogState::Failed).await;
+            }
+            let _ = within(trimmed).await.expect("no panic");
+            let told = within(async {
+                loop {
+                    match reader.next_batch(50).await {
+                        Err(Error::Unavailable { .. }) => tokio::task::yield_now().await,
+                        Err(error) => break error,
+                        Ok(_) => panic!("it was trimmed"),
+                    }
+                }
+            });
+            match (fails, told.await) {
+                (false, Error::Trimmed { start, .. }) => assert_eq!(start, Offset(100)),
+                (true, Error::LogFailed { .. }) => {}
+                (_, told) => panic!("{told}"),
+            }
+            drop(log);
         }
     });
 }
