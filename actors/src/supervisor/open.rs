@@ -180,13 +180,15 @@ impl SupervisorActor {
     /// A slot of the claims file that no open stream has. A stream that a restart did not find any
     /// more leaves a gap, and then the number of streams is somebody's slot.
     fn free_slot(&self) -> u32 {
-        let taken: HashSet<_> = self.open.values().map(|entry| entry.slot).collect();
-        let next = u32::try_from(taken.len()).unwrap_or(u32::MAX);
-        if taken.contains(&next) {
-            (0..next).find(|slot| !taken.contains(slot)).unwrap_or(next)
-        } else {
-            next
+        let taken = || self.open.values().map(|entry| entry.slot);
+        let next = u32::try_from(self.open.len()).unwrap_or(u32::MAX);
+        // A set of all slots only where there is a gap: made for every stream, it was a fifth of what
+        // opening each of a thousand streams took.
+        if taken().all(|slot| slot != next) {
+            return next;
         }
+        let taken: HashSet<_> = taken().collect();
+        (0..next).find(|slot| !taken.contains(slot)).unwrap_or(next)
     }
 
     /// Starts the writer of a stream whose life has begun.
