@@ -75,6 +75,12 @@ struct Counted {
 }
 
 impl Counted {
+    /// Before what is measured.
+    fn begin() -> Self {
+        usage::forget_peak();
+        Self::now()
+    }
+
     fn now() -> Self {
         Self {
             processor: usage::processor_time(),
@@ -106,7 +112,7 @@ pub fn alone(name: &str, folder: &Path, work: &str, count: usize) -> Value {
     if work == "append" {
         let records = Records::new(SIZE, count, 1);
         let log = (kind.open)(folder, Use::Append, 1);
-        let before = Counted::now();
+        let before = Counted::begin();
         log.append(0, &records, records.of(0), true);
         log.hand_over(count);
         log.sync();
@@ -114,7 +120,7 @@ pub fn alone(name: &str, folder: &Path, work: &str, count: usize) -> Value {
     }
     let log = (kind.open)(folder, Use::Durable, TASKS);
     let record = records::filling(SIZE);
-    let before = Counted::now();
+    let before = Counted::begin();
     let time = Duration::from_millis(count as u64);
     let waits = threads::again(TASKS, time, |task, _| log.durable(task, &record));
     before.since(waits.counts().iter().sum())
@@ -125,13 +131,13 @@ fn alone_ours(folder: &Path, work: &str, count: usize) -> Value {
         if work == "append" {
             let records = Records::new(SIZE, count, 1);
             let (_log, stream) = appends::open(ours::settings(folder, Use::Append)).await;
-            let before = Counted::now();
+            let before = Counted::begin();
             appends::appender(&stream, &records, records.of(0)).await;
             stream.flush().await.expect("durable");
             return before.since(count);
         }
         let (_log, stream) = appends::open(ours::settings(folder, Use::Durable)).await;
-        let before = Counted::now();
+        let before = Counted::begin();
         let time = Duration::from_millis(count as u64);
         let waits = ours::again(&stream, TASKS, SIZE, time).await;
         before.since(waits.counts().iter().sum())

@@ -93,6 +93,8 @@ impl Groups {
         if ahead {
             let bytes = vec![0; size as usize];
             own.write(FILLER, std::iter::once(entry(1, &bytes)), true);
+            // The next one finds the first file full.
+            own.write(FILLER, std::iter::once(entry(2, &[0])), true);
         }
         own
     }
