@@ -113,6 +113,8 @@ pub fn stamp(record: &mut [u8], task: usize, number: usize) {
 pub struct Check {
     filling: Vec<u8>,
     next: Vec<u32>,
+    seen: usize,
+    wrong: Option<String>,
 }
 
 impl Check {
@@ -121,6 +123,8 @@ impl Check {
         Self {
             filling: filling(size),
             next: vec![0; tasks],
+            seen: 0,
+            wrong: None,
         }
     }
 
@@ -132,23 +136,35 @@ impl Check {
             u32::from_le_bytes(bytes)
         };
         let (task, number) = (word(0) as usize, word(4));
-        assert_eq!(number, self.next[task], "records of task {task}");
-        assert!(
-            payload[STAMP..] == self.filling[STAMP..],
-            "record {number} of task {task} is not what was appended"
-        );
-        self.next[task] += 1;
+        if number != self.next[task] || payload[STAMP..] != self.filling[STAMP..] {
+            let expected = self.next[task];
+            self.wrong.get_or_insert_with(|| {
+                format!("record {number} of task {task} came where {expected} was to come")
+            });
+        }
+        self.seen += 1;
+        self.next[task] = number + 1;
     }
 
     /// Ends it: all of a run.
-    pub fn all(self, records: &Records) {
+    ///
+    /// # Errors
+    /// What came back is not what was appended.
+    pub fn all(self, records: &Records) -> Result<(), String> {
         let each = records.count() / records.tasks();
-        self.counts(&vec![each; records.tasks()]);
+        self.counts(&vec![each; records.tasks()])
     }
 
     /// Ends it: so many of each task.
-    pub fn counts(self, expected: &[usize]) {
-        let seen: Vec<usize> = self.next.iter().map(|next| *next as usize).collect();
-        assert!(seen == expected, "what was appended is not all there");
+    ///
+    /// # Errors
+    /// What came back is not what was appended.
+    pub fn counts(self, expected: &[usize]) -> Result<(), String> {
+        let (seen, all) = (self.seen, expected.iter().sum::<usize>());
+        match self.wrong {
+            Some(wrong) => Err(format!("{wrong}; {seen} of {all} came")),
+            None if seen != all => Err(format!("{seen} of {all} came")),
+            None => Ok(()),
+        }
     }
 }

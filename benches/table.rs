@@ -96,6 +96,14 @@ pub fn print(title: &str, unit: &str, rows: &[Row]) {
     printed.push(table);
 }
 
+/// Says what a contestant did not do as it should: its figure is worth nothing then.
+pub fn blame(name: &str, what: &str) {
+    println!("  !! {name}: {what}");
+    let blamed = json!({ "blamed": name, "what": what });
+    let mut printed = PRINTED.lock().unwrap_or_else(PoisonError::into_inner);
+    printed.push(blamed);
+}
+
 /// Puts all that this run has printed into a file, with the machine that it ran on.
 pub fn save(name: &str) -> PathBuf {
     let path = place::results().join(format!("{name}.json"));

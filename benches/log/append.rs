@@ -85,7 +85,7 @@ fn through(records: &Records, work: impl AsyncFn(&Stream, &Records, Range<usize>
             }
         })
         .await;
-        check.all(records);
+        check.all(records).expect("all of it is there");
         appends::close(log).await;
         rate
     })

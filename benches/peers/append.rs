@@ -79,7 +79,7 @@ fn through(kind: Kind, records: &Records) -> f64 {
     log.sync();
     let mut check = records.check();
     log.visit(&mut |payload| check.see(payload));
-    check.all(records);
+    logs::told(kind, check.all(records));
     log.close();
     rate
 }
@@ -124,7 +124,7 @@ fn through_ours(records: &Records, way: Way) -> f64 {
         stream.flush().await.expect("durable");
         let (mut check, mut reader) = (records.check(), appends::reader(&stream).await);
         appends::visit(&mut reader, |payload| check.see(payload)).await;
-        check.all(records);
+        check.all(records).expect("all of it is there");
         appends::close(log).await;
         rate
     })

@@ -59,7 +59,7 @@ fn through(kind: Kind) -> f64 {
     });
     let mut check = Check::new(SIZE, 1);
     log.visit(&mut |payload| check.see(payload));
-    check.counts(&[waits.counts()[0] * TOGETHER]);
+    logs::told(kind, check.counts(&[waits.counts()[0] * TOGETHER]));
     log.close();
     waits.rate() * TOGETHER as f64
 }
@@ -80,7 +80,9 @@ fn through_ours() -> f64 {
         let rate = (batches * TOGETHER) as f64 / begun.elapsed().as_secs_f64();
         let (mut check, mut reader) = (Check::new(SIZE, 1), appends::reader(&stream).await);
         appends::visit(&mut reader, |payload| check.see(payload)).await;
-        check.counts(&[batches * TOGETHER]);
+        check
+            .counts(&[batches * TOGETHER])
+            .expect("all of it is there");
         appends::close(log).await;
         rate
     })

@@ -115,7 +115,7 @@ fn through(kind: Kind, tasks: usize) -> Waits {
     });
     let mut check = Check::new(SIZE, tasks);
     log.visit(&mut |payload| check.see(payload));
-    check.counts(&waits.counts());
+    logs::told(kind, check.counts(&waits.counts()));
     log.close();
     waits
 }
@@ -132,7 +132,7 @@ fn through_ours(tasks: usize) -> Waits {
         let waits = ours::again(&stream, tasks, SIZE, time()).await;
         let (mut check, mut reader) = (Check::new(SIZE, tasks), appends::reader(&stream).await);
         appends::visit(&mut reader, |payload| check.see(payload)).await;
-        check.counts(&waits.counts());
+        check.counts(&waits.counts()).expect("all of it is there");
         appends::close(log).await;
         waits
     })

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tierlog::{Offset, Reader};
+use tierlog::{Offset, ReadMode, Reader, Settings, Stream, Supervisor};
 use tierlog_benches::{
     appends, place,
     records::Records,
@@ -33,14 +33,10 @@ fn numbers(records: &Records) -> impl Iterator<Item = usize> {
 pub fn run() {
     let records = Records::new(SIZE, work::count(500_000), 1);
     let records = &records;
-    let place = Place::new();
+    let places = [Place::new(), Place::new()];
     let runtime = place::runtime();
-    let (log, stream) = runtime.block_on(async {
-        let (log, stream) = appends::open(ours::settings(place.path(), Use::Append)).await;
-        appends::appender(&stream, records, records.of(0)).await;
-        stream.seal().await.expect("sealed");
-        (log, stream)
-    });
+    let modes = [ReadMode::Pread, ReadMode::Map];
+    let logs = [0, 1].map(|at| runtime.block_on(fill(&places[at], modes[at], records)));
     let mut contestants: Vec<Contestant<'_>> = Vec::new();
     for kind in logs::all() {
         if kind.random {
@@ -56,16 +52,33 @@ pub fn run() {
             contestants.push((kind.name.into(), Box::new(run)));
         }
     }
-    let run = || {
-        runtime.block_on(async { read_ours(&mut appends::reader(&stream).await, records).await })
-    };
-    contestants.push(("tierlog, seek and visit".into(), Box::new(run)));
+    for ((_, stream), mode) in logs.iter().zip(["pread", "map"]) {
+        let (name, runtime) = (format!("tierlog, seek and visit, {mode}"), &runtime);
+        let run = move || {
+            runtime.block_on(async { read_ours(&mut appends::reader(stream).await, records).await })
+        };
+        contestants.push((name, Box::new(run)));
+    }
     let title = format!(
         "random reads of {SIZE} B, one after the other, of {} records",
         records.count()
     );
     compete(&title, "reads/s", ROUNDS, contestants);
-    runtime.block_on(appends::close(log));
+    for (log, _) in logs {
+        runtime.block_on(appends::close(log));
+    }
+}
+
+/// A log of ours, with all of it in a sealed segment.
+async fn fill(place: &Place, read: ReadMode, records: &Records) -> (Supervisor, Stream) {
+    let settings = Settings {
+        read,
+        ..ours::settings(place.path(), Use::Append)
+    };
+    let (log, stream) = appends::open(settings).await;
+    appends::appender(&stream, records, records.of(0)).await;
+    stream.seal().await.expect("sealed");
+    (log, stream)
 }
 
 fn read(log: &dyn Log, records: &Records) -> f64 {

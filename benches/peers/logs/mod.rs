@@ -18,7 +18,7 @@ mod walrus;
 use std::{ops::Range, path::Path};
 
 use tempfile::TempDir;
-use tierlog_benches::{place, records::Records};
+use tierlog_benches::{place, records::Records, table};
 
 pub use walrus::as_walrus_wants;
 
@@ -135,6 +135,13 @@ pub fn all() -> Vec<Kind> {
         fjall::KIND,
     ];
     plain.into_iter().chain(peers).collect()
+}
+
+/// Says it where a peer did not give back what it took; the run goes on.
+pub fn told(kind: Kind, outcome: Result<(), String>) {
+    if let Err(what) = outcome {
+        table::blame(kind.name, &what);
+    }
 }
 
 /// That of a name.

@@ -23,7 +23,7 @@ pub const KIND: Kind = Kind {
     durable: Some("shared fdatasync"),
     batch: Some("shared fdatasync"),
     // Its entries are read when it is opened, and by position.
-    scan: Some("CRC a chunk; all of it is read by opening"),
+    scan: Some("CRC a chunk, by opening"),
     random: true,
     again: true,
 };
