@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::future::join_all;
+use tierlog::{Stream, Supervisor};
 use tierlog_benches::{
     appends, place,
     plain::{self, Room},
@@ -29,30 +30,13 @@ pub fn run() {
     let record = records::filling(SIZE);
     let record = &record;
     let place = Place::new();
-    let files: Vec<File> = (0..count)
-        .map(|n| {
-            let path = place.path().join(format!("stream-{n}"));
-            plain::file(&path, Room::Allocated, 64 << 10)
-        })
-        .collect();
+    let files = make_files(&place, count);
     let files = &files;
     let groups_place = Place::new();
     let groups = (logs::named("raft-engine").open)(groups_place.path(), Use::Durable, count);
     let runtime = place::runtime();
     let ours = Place::new();
-    let (log, streams) = runtime.block_on(async {
-        let log = tierlog::Supervisor::open(ours::settings(ours.path(), Use::Durable));
-        let log = log.await.expect("a log");
-        let mut streams = Vec::new();
-        for n in 0..count {
-            let name = format!("stream-{n}");
-            streams.push(log.log().stream(&name).await.expect("a stream"));
-        }
-        let firsts = streams.iter().map(|stream| stream.append("first"));
-        let mut all = join_all(firsts).await.into_iter();
-        assert!(all.all(|ack| ack.is_ok()), "the first ones are durable");
-        (log, streams)
-    });
+    let (log, streams) = runtime.block_on(open_streams(&ours, count));
     let (mut turns, mut threaded) = (0, 0);
     let contestants: Vec<Contestant<'_>> = vec![
         (
@@ -97,6 +81,27 @@ pub fn run() {
     runtime.block_on(appends::close(log));
 }
 
+fn make_files(place: &Place, count: usize) -> Vec<File> {
+    let paths = (0..count).map(|n| place.path().join(format!("stream-{n}")));
+    let files = paths.map(|path| plain::file(&path, Room::Allocated, 64 << 10));
+    files.collect()
+}
+
+/// Streams that have taken a record each.
+async fn open_streams(place: &Place, count: usize) -> (Supervisor, Vec<Stream>) {
+    let log = Supervisor::open(ours::settings(place.path(), Use::Durable));
+    let log = log.await.expect("a log");
+    let mut streams = Vec::new();
+    for n in 0..count {
+        let name = format!("stream-{n}");
+        streams.push(log.log().stream(&name).await.expect("a stream"));
+    }
+    let firsts = streams.iter().map(|stream| stream.append("first"));
+    let mut acks = join_all(firsts).await.into_iter();
+    assert!(acks.all(|ack| ack.is_ok()), "the first ones are durable");
+    (log, streams)
+}
+
 fn put(file: &File, round: u64, record: &[u8]) {
     let at = (round * record.len() as u64) % (32 << 10);
     file.write_all_at(record, at).expect("written");
@@ -120,7 +125,7 @@ fn counts(log: &dyn Log, expected: usize) {
     assert_eq!(seen, expected, "every ack is a record");
 }
 
-async fn all_at_once(streams: &[tierlog::Stream], record: &[u8]) -> f64 {
+async fn all_at_once(streams: &[Stream], record: &[u8]) -> f64 {
     let payload = Bytes::copy_from_slice(record);
     let begun = Instant::now();
     let tasks: Vec<_> = streams

@@ -35,9 +35,9 @@ struct Found {
 }
 
 #[derive(Debug)]
-struct Manager(Arc<Mutex<Found>>);
+struct Recovering(Arc<Mutex<Found>>);
 
-impl LogManager for Manager {
+impl LogManager for Recovering {
     fn recover(&mut self, entry: &mut Entry<'_>) -> io::Result<()> {
         // Always: okaywal 0.3.1 loses its way behind a chunk that nobody reads, since such a chunk is skipped
         // once by `skip_remaining_bytes` and its checksum once more when it is dropped.
@@ -72,7 +72,7 @@ fn open(folder: &Path, found: Found) -> (WriteAheadLog, Arc<Mutex<Found>>) {
         .preallocate_bytes(room)
         .checkpoint_after_bytes(2 * ROOM)
         .buffer_bytes(64 << 10);
-    let log = config.open(Manager(found.clone())).expect("a log");
+    let log = config.open(Recovering(found.clone())).expect("a log");
     (log, found)
 }
 
