@@ -215,9 +215,23 @@ pub async fn warm(mover: Mover, subject: Subject) -> Effect {
             }
             Moved::Warmed(made)
         }
+        Err(fault) if finish => Moved::Failed(unfinish(&mover, &subject).await.unwrap_or(fault)),
         Err(fault) => Moved::Failed(fault),
     };
     Effect::Moved(subject.id, moved)
+}
+
+/// Finishing may have put a file in the place of one that went meanwhile with its segment. Whoever gave that up
+/// has removed what was there, and does not come back; a segment that is named has its file.
+async fn unfinish(mover: &Mover, subject: &Subject) -> Option<MoveFault> {
+    let (stream, segment) = subject.id;
+    // What can't be asked for now, the next recovery finds.
+    let state = mover.tasks.manifest.state_of(stream).await.ok()?;
+    if state.is_some_and(|state| state.segments.contains_key(&segment)) {
+        return None;
+    }
+    let path = mover.tasks.log.layout.segment(stream, segment);
+    remove(mover, path).await.err()
 }
 
 async fn try_warm(mover: &Mover, subject: &Subject, finish: bool) -> Result<Made, MoveFault> {

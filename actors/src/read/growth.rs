@@ -105,8 +105,8 @@ impl Known {
     /// The manifest has changed: what it says of segments, start and life counts from here on.
     /// `cut` is where the manifest says that the stream was truncated since the life we knew.
     ///
-    /// False, and nothing is changed, where a new life has to begin and what it kept is not to be found:
-    /// the owner may have moved on since the manifest was read. With `believe` it begins all the same.
+    /// False, and nothing is changed, where not all that is durable is to be found: the owner may have moved
+    /// on since the manifest was read. With `believe` that is taken all the same.
     pub(super) fn merge(
         &mut self,
         ctx: &ReadContext,
@@ -120,11 +120,9 @@ impl Known {
         let gone = self.gone(state);
         let mut open = self.still_open(state);
         let mut map = self.held(state, &open);
-        if let Some((end, _)) = &change {
-            let found = self.find_kept(ctx, manifest, state, *end, &mut map, &mut open)?;
-            if !found && !believe {
-                return Ok(false);
-            }
+        let end = change.as_ref().map_or_else(|| self.durable(), |it| it.0);
+        if !self.find_kept(ctx, manifest, state, end, &mut map, &mut open)? && !believe {
+            return Ok(false);
         }
         shared.advance_start(state.start);
         shared.keeping.show(state.retention);
@@ -206,8 +204,8 @@ impl Known {
     }
 
     /// A truncation in the midst of a frame writes what it keeps of that to a fresh segment, which is open
-    /// and begins below the new end. A life that began there without that segment would have a hole. False
-    /// where it is not found.
+    /// and begins below the new end. So does an owner with what was claimed, and not acked, when a write or a
+    /// seal before it failed. Without that segment there would be a hole. False where it is not found.
     fn find_kept(
         &self,
         ctx: &ReadContext,

@@ -4,7 +4,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, OnceLock, Weak,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -103,6 +103,19 @@ pub struct ReadContext {
     log: OnceLock<LogId>,
     /// What is known of somebody else's log, where it is one.
     pub(super) view: OnceLock<Weak<View>>,
+    /// Who moves and removes the files.
+    owner: Mutex<Owner>,
+}
+
+/// Who moves and removes the files of a log, and tells its readers.
+#[derive(Debug)]
+enum Owner {
+    /// Somebody who tells them in time, or of whom they hear otherwise.
+    AtWork,
+    /// A recovery, which tells them when it is done.
+    BeginsAgain,
+    /// Somebody else, perhaps: this log has ended like that.
+    Gone(Error),
 }
 
 impl ReadContext {
@@ -133,7 +146,37 @@ impl ReadContext {
             uses: AtomicU64::new(0),
             log: OnceLock::new(),
             view: OnceLock::new(),
+            owner: Mutex::new(Owner::AtWork),
         })
+    }
+
+    /// A recovery is about to remove files that readers may look for, until this is dropped.
+    pub fn begin_again(self: &Arc<Self>) -> BeginningAgain {
+        self.change_owner(Owner::BeginsAgain);
+        BeginningAgain(Arc::clone(self))
+    }
+
+    /// The log has ended. From now on its directory may have another owner; the first word counts.
+    pub fn disown(&self, error: Error) {
+        self.change_owner(Owner::Gone(error));
+    }
+
+    fn change_owner(&self, owner: Owner) {
+        let mut now = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(*now, Owner::Gone(_)) {
+            *now = owner;
+        }
+    }
+
+    /// Why it says nothing of a file that it is not there, if that is so.
+    pub(super) fn orphaned(&self) -> Option<Error> {
+        match &*self.owner.lock().unwrap_or_else(PoisonError::into_inner) {
+            Owner::AtWork => None,
+            Owner::BeginsAgain => Some(Error::Unavailable {
+                why: "the log is being begun again".into(),
+            }),
+            Owner::Gone(error) => Some(error.clone()),
+        }
     }
 
     /// Says which log it is; the first word counts.
@@ -302,6 +345,16 @@ pub enum Closing {
     Door,
     /// By the task that follows somebody else's log. Readers share it; it ends with the last one.
     Attached(Arc<Follower>),
+}
+
+/// A recovery is at work; see [`ReadContext::begin_again`].
+#[derive(Debug)]
+pub struct BeginningAgain(Arc<ReadContext>);
+
+impl Drop for BeginningAgain {
+    fn drop(&mut self) {
+        self.0.change_owner(Owner::AtWork);
+    }
 }
 
 /// What a reader at the end is told.

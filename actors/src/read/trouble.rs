@@ -67,6 +67,9 @@ impl Reader {
             self.flight = Some(Flight::begin(&self.ctx, order));
             return Ok(());
         }
+        if let Some(error) = self.ctx.orphaned() {
+            return Err(error);
+        }
         self.note_damage(Damage {
             stream: order.stream,
             segment: segment.no,

@@ -221,6 +221,7 @@ impl SupervisorActor {
 
     /// Nobody will work for these streams any more: every wait ends.
     pub(super) fn abandon_all(&self, refuse: &Error, tickets: &Error) {
+        self.log.readers.disown(refuse.clone());
         for entry in self.open.values() {
             entry.stream.abandon(refuse.clone(), tickets);
         }

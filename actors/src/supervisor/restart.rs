@@ -89,6 +89,7 @@ impl SupervisorActor {
         }
         let life = stream.life();
         let written = life.marks.get(Level::Written);
+        let begins = self.log.readers.begin_again();
         let prepared = match self.recover_one(id, &running, &life).await {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -105,6 +106,7 @@ impl SupervisorActor {
         };
         self.known.insert(id, prepared.state.clone());
         resume(&self.log, &stream, &prepared.state, written, reason);
+        drop(begins);
         self.start_writer(generation, Arc::clone(&stream), slot, prepared);
         let (actor, took) = (format!("writer {}", stream.name), begun.elapsed());
         tracing::info!(target: "tierlog::supervisor", stream = %stream.name, ?took, "a writer is at work again");
@@ -214,6 +216,8 @@ impl SupervisorActor {
         // closes its stream for good if it waits too long.
         self.kill_all();
         let mut why = reason.to_owned();
+        // It lasts until the log is at work again, or has stopped.
+        let _begins = self.log.readers.begin_again();
         loop {
             if !self.may_restart() {
                 self.fail_log(actor, &why);

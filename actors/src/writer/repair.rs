@@ -198,7 +198,8 @@ impl WriterActor {
             std::mem::replace(&mut self.next, NextSegment::None)
             && let Ok(Ok(Ok(admitted))) = timeout(self.patience(), answer).await
         {
-            self.next = NextSegment::Ready(Box::new(admitted));
+            // Appends may have been refused for want of it, and what this is about may come to nothing.
+            self.next_answered(Ok(Ok(admitted)));
         }
         loop {
             match self.try_admit_fresh().await? {
@@ -351,6 +352,8 @@ impl WriterActor {
 
     /// Everything is written, synced and named: says so.
     async fn settle(&mut self, end: Offset, frames: Vec<(Frame, UnsyncedPermit)>) {
+        // Appends may have been refused for want of a segment, and this is none that was asked for ahead.
+        self.set_blocked(None);
         if frames.is_empty() {
             return;
         }

@@ -185,6 +185,11 @@ const APART: &[(&str, &str, &str)] = &[
         "the folder above the log's can't be synced: storage/tests/recovery/creation.rs",
     ),
     (
+        "storage/src/recovery/judge.rs",
+        "ReadAt",
+        "a blank segment that was asked for in vain, by chance: tests/it/sweep/planted.rs",
+    ),
+    (
         "storage/src/recovery/sweep.rs",
         "Open",
         "a leftover in the directory: tests/it/sweep/planted.rs",

@@ -7,6 +7,7 @@ mod full;
 mod manifest;
 mod points;
 mod reads;
+mod reopened;
 mod restarts;
 pub mod rig;
 mod strict;

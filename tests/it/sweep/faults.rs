@@ -14,7 +14,7 @@ use super::{a_segment, exists, folder, name, put, sweep_all};
 use crate::{
     faults::rig::{Rig, eventually, on_each_runtime, one_stream},
     support::{close, within},
-    tiers::{append, files, holds, rig, settled},
+    tiers::{append, files, holds, long, rig, settled},
 };
 
 const COUNT: u64 = 200;
@@ -75,7 +75,7 @@ fn one_failing_call_of_a_sweep_loses_nothing_and_the_next_one_makes_up_for_it() 
                     struck += 1;
                     let about = format!("{kind:?} {fault:?} {nth}: {swept:?}");
                     holds(&stream, 0..COUNT).await;
-                    append(&stream, COUNT..COUNT + 5).await;
+                    append_until_acked(&stream, COUNT..COUNT + 5).await;
                     for cut in [Cut::AllLost, Cut::AllKept, Cut::Seeded(nth)] {
                         let cut = disk.preview_cut(cut);
                         let (log, stream) = one_stream(&rig.on(&cut)).await;
@@ -104,6 +104,16 @@ fn one_failing_call_of_a_sweep_loses_nothing_and_the_next_one_makes_up_for_it() 
             }
         }
     });
+}
+
+/// Appends, while the log may be beginning again.
+async fn append_until_acked(stream: &Stream, ids: std::ops::Range<u64>) {
+    for id in ids {
+        while let Err(failed) = within(stream.append(long(id))).await {
+            let surely_not = matches!(failed.error, Error::NotAppended { .. });
+            assert!(surely_not, "{failed}");
+        }
+    }
 }
 
 fn everything_in_quarantine(disk: &SimDisk) -> usize {

@@ -75,6 +75,7 @@ async fn plant(disk: &SimDisk, stream: &Stream, trimmed: &[u8]) -> Planted {
     for (path, bytes) in [
         (of(dropped, "tls"), &b"was dropped"[..]),
         (of(0, "tlz"), trimmed),
+        (of(0, "tls"), &[0; 70_000]),
         (of(dropped, "tls.tmp"), b"was being fetched"),
         (of(FAR, "tls"), &[0; 4_096]),
         (format!("manifest/{}", name(0, "tlm")), b"older"),

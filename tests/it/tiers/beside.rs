@@ -1,20 +1,23 @@
 //! Who reads beside the owner, and hears late of what moves.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tierlog::{
     Error, From, Offset, ReadOnly, Stream,
-    testing::storage::disk::{
-        Access, Disk,
-        fault::{CallKind, Calls},
-        sim::SimDisk,
+    testing::{
+        Action,
+        storage::disk::{
+            Access, Disk,
+            fault::{CallKind, Calls, Fault},
+            sim::SimDisk,
+        },
     },
 };
 
 use super::{append, files, long, rig};
 use crate::{
     faults::{
-        rig::{eventually, on_each_runtime, one_stream},
+        rig::{eventually, on_each_runtime, one_stream, segment, settle},
         workload::payload,
     },
     support::{close, texts, within},
@@ -212,6 +215,54 @@ fn a_view_that_is_overtaken_by_a_cut_while_it_looks_for_another_one_looks_again(
         refreshed.expect("it can be read");
         let expected: Vec<_> = (0..13).map(payload).collect();
         assert!(shown(&view).await == expected);
+        close(log).await;
+    });
+}
+
+/// A seal fails, while the next segment is being synced. What that holds is claimed, and then written to a third
+/// one, and it goes. A view that had seen it never looked for another place of what it knew to be durable.
+#[test]
+fn a_view_finds_what_is_written_again_in_another_segment() {
+    on_each_runtime(|_| async {
+        let disk = SimDisk::new();
+        let rig = rig(&disk);
+        let (log, stream) = one_stream(&rig).await;
+        append(&stream, 0..30).await;
+        let second = |path: &Path| segment(path) && path.ends_with("00000000000000000001.tls");
+        let syncing = rig.plan.hold(Calls::of(CallKind::SyncData).at(second));
+        let sealing = rig.plan.hold(Calls::of(CallKind::SetLen).at(segment));
+        rig.faults
+            .arm("writer.before_repair_commit", Action::Park, 1);
+        let other = stream.clone();
+        let appended = tokio::spawn(async move { append(&other, 30..50).await });
+        eventually("both have begun", || {
+            syncing.parked() > 0 && sealing.parked() > 0
+        })
+        .await;
+        sealing.release_failing(Fault::Io);
+        // The writer hears of the seal before it hears of the sync.
+        settle().await;
+        let beside = super::rig(&disk);
+        let attach = ReadOnly::attach_injected(beside.settings.clone(), beside.injected());
+        let view = within(attach).await.expect("attached");
+        let seen = view.stream("s").expect("it is there");
+        syncing.release();
+        let acked = stream.watermarks().durable;
+        within(async {
+            while seen.watermarks().durable <= acked {
+                view.refresh().await.expect("it can be read");
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        rig.faults.release("writer.before_repair_commit");
+        within(appended).await.expect("acked");
+        for end in [50, 60] {
+            within(view.refresh()).await.expect("it can be read");
+            let expected: Vec<_> = (0..end).map(long).collect();
+            assert!(shown(&view).await == expected);
+            append(&stream, end..end + 10).await;
+        }
         close(log).await;
     });
 }

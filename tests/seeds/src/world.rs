@@ -272,6 +272,8 @@ impl Life {
             _ if self.halted.load(Ordering::Relaxed) => true,
             Error::Storage(error) => match &**error {
                 StorageError::Corrupt(_) | StorageError::CorruptFile { .. } => lies,
+                // By the jobs of a log that was dropped, as long as they run.
+                StorageError::Locked { .. } if self.closing.load(Ordering::Relaxed) => true,
                 _ => !plan.is_calm(),
             },
             Error::Closed | Error::Indeterminate { .. } if self.closing.load(Ordering::Relaxed) => {

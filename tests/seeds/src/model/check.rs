@@ -76,10 +76,11 @@ impl Model {
         for (id, known) in &mut self.records {
             let at = found.get(id).copied();
             match known.fate {
-                Fate::At(offset) if offset >= start && offset < doubted.min(known.doubted_from) => {
-                    if at != Some(offset) {
-                        gone.push((*id, offset, "durable"));
-                    }
+                Fate::At(offset)
+                    if (start..doubted.min(known.doubted_from)).contains(&offset)
+                        && at != Some(offset) =>
+                {
+                    gone.push((*id, offset, "durable"));
                 }
                 Fate::Open if settled => {
                     let written = known.written.filter(|offset| *offset >= start);
