@@ -14,6 +14,14 @@ pub fn root() -> PathBuf {
     chosen.unwrap_or_else(|| own.parent().unwrap_or(own).join("target"))
 }
 
+/// Where tables and plots are put: a folder `benches` in the target folder.
+pub fn results() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = own.parent().unwrap_or(own).join("target/benches");
+    std::fs::create_dir_all(&folder).expect("a folder for results");
+    folder
+}
+
 /// A fresh folder, removed when it is dropped.
 pub fn folder() -> TempDir {
     tempfile::Builder::new()

@@ -1,6 +1,16 @@
-//! Rounds, medians and ratios.
+//! Rounds, medians and ratios: as text, and all of a run as JSON.
 
-use crate::work;
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
+
+use serde_json::{Value, json};
+
+use crate::{place, usage, work};
+
+/// What this run has printed so far, for [`save`].
+static PRINTED: Mutex<Vec<Value>> = Mutex::new(Vec::new());
 
 /// One contestant's figures over the rounds.
 #[derive(Debug)]
@@ -12,10 +22,18 @@ pub struct Row {
 }
 
 impl Row {
-    fn median(&self) -> f64 {
+    /// The median of the rounds.
+    pub fn median(&self) -> f64 {
         let mut sorted = self.figures.clone();
         sorted.sort_by(f64::total_cmp);
         sorted[sorted.len() / 2]
+    }
+
+    fn spread(&self) -> (f64, f64) {
+        let figures = self.figures.iter();
+        figures.fold((f64::MAX, f64::MIN), |(low, high), f| {
+            (low.min(*f), high.max(*f))
+        })
     }
 }
 
@@ -50,21 +68,16 @@ pub fn compete(
     rows
 }
 
-/// Prints a table.
+/// Prints a table. Ratios are to the first row.
 pub fn print(title: &str, unit: &str, rows: &[Row]) {
     println!(
         "\n{title} ({unit}; median, lowest to highest of {} rounds)",
         rows[0].figures.len()
     );
     let first = rows[0].median();
+    let mut table = Vec::new();
     for row in rows {
-        let (low, high) = row
-            .figures
-            .iter()
-            .fold((f64::MAX, f64::MIN), |(low, high), f| {
-                (low.min(*f), high.max(*f))
-            });
-        let median = row.median();
+        let ((low, high), median) = (row.spread(), row.median());
         println!(
             "  {:<52} {:>12} {:>12} to {:<12} {:>7.2} x",
             row.name,
@@ -73,7 +86,37 @@ pub fn print(title: &str, unit: &str, rows: &[Row]) {
             show(high),
             median / first
         );
+        table.push(json!({
+            "name": row.name, "median": median, "low": low, "high": high,
+            "ratio": median / first, "rounds": row.figures,
+        }));
     }
+    let table = json!({ "title": title, "unit": unit, "rows": table });
+    let mut printed = PRINTED.lock().unwrap_or_else(PoisonError::into_inner);
+    printed.push(table);
+}
+
+/// Says what a contestant did not do as it should: its figure is worth nothing then.
+pub fn blame(name: &str, what: &str) {
+    println!("  !! {name}: {what}");
+    let blamed = json!({ "blamed": name, "what": what });
+    let mut printed = PRINTED.lock().unwrap_or_else(PoisonError::into_inner);
+    printed.push(blamed);
+}
+
+/// Puts all that this run has printed into a file, with the machine that it ran on.
+pub fn save(name: &str) -> PathBuf {
+    let path = place::results().join(format!("{name}.json"));
+    let tables = PRINTED.lock().unwrap_or_else(PoisonError::into_inner);
+    let all = json!({
+        "machine": usage::machine(),
+        "measured": work::is_measured(),
+        "arguments": std::env::args().skip(1).collect::<Vec<_>>(),
+        "tables": *tables,
+    });
+    let text = serde_json::to_string_pretty(&all).expect("figures are numbers");
+    std::fs::write(&path, text).expect("written");
+    path
 }
 
 fn show(figure: f64) -> String {

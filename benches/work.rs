@@ -1,9 +1,10 @@
 //! How much a benchmark does.
 
-/// Whether figures are wanted. `cargo test -p tierlog-benches --benches` only looks whether all of it
-/// still runs, and what is printed then means nothing.
+/// Whether figures are wanted. `cargo test --benches`, and `--quick`, only look whether all of it still
+/// runs, and what is printed then means nothing.
 pub fn is_measured() -> bool {
-    std::env::args().any(|word| word == "--bench")
+    let has = |wanted: &str| std::env::args().any(|word| word == wanted);
+    has("--bench") && !has("--quick")
 }
 
 /// So many where figures are wanted, a fiftieth elsewhere, and one at least.

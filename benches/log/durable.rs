@@ -1,7 +1,7 @@
 //! Durable appends: each task waits until its record survives power loss before it goes on.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     os::unix::fs::FileExt,
     time::{Duration, Instant},
 };
@@ -10,6 +10,7 @@ use tierlog::Supervisor;
 
 use tierlog_benches::{
     place,
+    plain::{self, Room},
     table::{Contestant, Row, compete, print},
     work,
 };
@@ -23,11 +24,11 @@ pub fn run() {
     let contestants: Vec<Contestant<'_>> = vec![
         (
             "pwrite 4 KiB + fdatasync, allocated file".into(),
-            Box::new(|| disk(true)),
+            Box::new(|| disk(Room::Allocated)),
         ),
         (
             "pwrite 4 KiB + fdatasync, growing file".into(),
-            Box::new(|| disk(false)),
+            Box::new(|| disk(Room::Growing)),
         ),
         ("tierlog, 1 task".into(), Box::new(|| tasks(1))),
         ("tierlog, 16 tasks".into(), Box::new(|| tasks(16))),
@@ -37,9 +38,9 @@ pub fn run() {
     latency();
 }
 
-fn disk(allocated: bool) -> f64 {
+fn disk(room: Room) -> f64 {
     let folder = place::folder();
-    let file = open(&folder, allocated);
+    let file = open(&folder, room);
     let page = [7; 4096];
     let begun = Instant::now();
     let mut count = 0;
@@ -51,19 +52,8 @@ fn disk(allocated: bool) -> f64 {
     count as f64 / begun.elapsed().as_secs_f64()
 }
 
-fn open(folder: &tempfile::TempDir, allocated: bool) -> File {
-    let path = folder.path().join("plain");
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .expect("a file");
-    if allocated {
-        let flags = rustix::fs::FallocateFlags::empty();
-        rustix::fs::fallocate(&file, flags, 0, 64 << 20).expect("room");
-        file.sync_all().expect("synced");
-    }
-    file
+fn open(folder: &tempfile::TempDir, room: Room) -> File {
+    plain::file(&folder.path().join("plain"), room, 64 << 20)
 }
 
 fn tasks(count: usize) -> f64 {
@@ -142,7 +132,7 @@ fn samples() -> u64 {
 
 fn plain_latencies() -> Vec<f64> {
     let folder = place::folder();
-    let file = open(&folder, true);
+    let file = open(&folder, Room::Allocated);
     let record = [7; 128];
     sorted((0..samples()).map(|n| {
         let begun = Instant::now();

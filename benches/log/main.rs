@@ -12,7 +12,7 @@ mod memory;
 mod open;
 mod scan;
 
-use tierlog_benches::{place, work::wants};
+use tierlog_benches::{place, table::save, work::wants};
 
 fn main() {
     println!("directory: {}", place::root().display());
@@ -31,4 +31,5 @@ fn main() {
     if std::env::args().any(|word| word == "memory") {
         memory::run();
     }
+    println!("\nas JSON: {}", save("log").display());
 }

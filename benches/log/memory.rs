@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tierlog::{FlushPolicy, Settings, Supervisor};
 
-use tierlog_benches::place;
+use tierlog_benches::{place, usage::peak_resident};
 
 const TOTAL: u64 = 2 << 30;
 
@@ -39,19 +39,4 @@ pub fn run() {
         peak < budgets + (64 << 20),
         "resident memory is bounded by the budgets"
     );
-}
-
-fn peak_resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("proc");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM"))
-        .expect("a peak");
-    let kib: u64 = line
-        .split_whitespace()
-        .nth(1)
-        .expect("a figure")
-        .parse()
-        .expect("a number");
-    kib << 10
 }

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use tierlog::{FlushPolicy, NewRecord, Settings, Size, Supervisor};
+use tierlog::Supervisor;
 use tokio::runtime::Runtime;
 
 use tierlog_benches::{
-    place,
+    place, segments,
     table::{Contestant, compete},
     work,
 };
@@ -15,7 +15,11 @@ const ROUNDS: usize = 5;
 
 pub fn run() {
     let counts = [1_000, 10_000].map(work::count);
-    let folders: Vec<_> = counts.iter().map(|count| fill(*count)).collect();
+    let folders = counts.map(|count| {
+        let folder = place::folder();
+        place::runtime().block_on(segments::fill(folder.path(), count));
+        folder
+    });
     let mut contestants: Vec<Contestant<'_>> = Vec::new();
     for (count, folder) in counts.iter().zip(&folders) {
         contestants.push((
@@ -30,42 +34,14 @@ pub fn run() {
     compete("opening", "ms", ROUNDS, contestants);
 }
 
-fn settings(folder: &tempfile::TempDir) -> Settings {
-    Settings {
-        flush: FlushPolicy::Manual,
-        segment_size: Size::kib(68),
-        max_record: Size::kib(16),
-        ..place::settings(folder)
-    }
-}
-
-fn fill(count: usize) -> tempfile::TempDir {
-    let folder = place::folder();
-    place::runtime().block_on(async {
-        let log = Supervisor::open(settings(&folder)).await.expect("a log");
-        let stream = log.log().stream("bench").await.expect("a stream");
-        for n in 0..count {
-            let ticket = loop {
-                match stream.try_append(NewRecord::from(format!("record {n}"))) {
-                    Ok(ticket) => break ticket,
-                    Err(_) => tokio::task::yield_now().await,
-                }
-            };
-            stream.seal().await.expect("sealed");
-            ticket.await.expect("durable");
-        }
-        assert_eq!(stream.segments().await.expect("segments").len(), count);
-        log.shutdown(Duration::from_secs(60)).await.expect("closed");
-    });
-    folder
-}
-
 /// Opens it; `clean` says how it is left behind for the next time it is opened by the other one,
 /// so each call first brings it into its own state.
 fn open(folder: &tempfile::TempDir, clean: bool) -> f64 {
     let leave = |runtime: Runtime| {
         runtime.block_on(async {
-            let log = Supervisor::open(settings(folder)).await.expect("a log");
+            let log = Supervisor::open(segments::settings(folder.path()))
+                .await
+                .expect("a log");
             if clean {
                 log.shutdown(Duration::from_secs(60)).await.expect("closed");
             } else {
@@ -79,7 +55,9 @@ fn open(folder: &tempfile::TempDir, clean: bool) -> f64 {
     let runtime = place::runtime();
     runtime.block_on(async {
         let begun = Instant::now();
-        let log = Supervisor::open(settings(folder)).await.expect("a log");
+        let log = Supervisor::open(segments::settings(folder.path()))
+            .await
+            .expect("a log");
         let took = begun.elapsed().as_secs_f64() * 1e3;
         assert_eq!(log.recovery().clean, clean);
         log.shutdown(Duration::from_secs(60)).await.expect("closed");

@@ -9,7 +9,7 @@ mod scan;
 mod server;
 mod transfer;
 
-use tierlog_benches::{place, work::wants};
+use tierlog_benches::{place, table::save, work::wants};
 
 fn main() {
     println!("directory: {}", place::root().display());
@@ -22,4 +22,5 @@ fn main() {
     if wants("beside") {
         beside::run();
     }
+    println!("\nas JSON: {}", save("tiers").display());
 }
