@@ -20,7 +20,7 @@ const ROUNDS: usize = 5;
 const SIZE: usize = 100;
 
 fn reads() -> usize {
-    work::count(20_000)
+    work::count(5_000)
 }
 
 /// The same in each round, and for all.

@@ -115,11 +115,15 @@ impl Log for Topic {
     }
 
     fn visit(&self, see: &mut dyn FnMut(&[u8])) {
+        // A batch has 2,000 entries at most, and the limit of bytes is a little more than these, since it is also
+        // what is read for a batch. When a batch of walrus-rust 0.2.0 ended by bytes within the last full block,
+        // the next one went on behind that block, and 8,709 of 60,000 records of 1 KiB did not come.
+        let first = self.0.read_next(TOPIC, false).expect("read");
+        let size = first.map_or(0, |entry| entry.data.len());
         loop {
-            // Ends by its limit of 2,000 entries: when a batch of walrus-rust 0.2.0 ended by bytes within the
-            // last full block, the next one went on behind that block, and 8,709 of 60,000 records of 1 KiB
-            // did not come.
-            let entries = self.0.batch_read_for_topic(TOPIC, 1 << 30, true);
+            let entries = self
+                .0
+                .batch_read_for_topic(TOPIC, 2_200 * (64 + size), true);
             let entries = entries.expect("read");
             if entries.is_empty() {
                 return;
