@@ -163,7 +163,8 @@ impl Reader {
     /// Waits for the first one only. Cancel-safe.
     ///
     /// # Errors
-    /// What keeps it from giving the next record.
+    /// What keeps it from giving the next record. Where its file is gone, `Unavailable` while the log begins again,
+    /// and `Closed` or `LogFailed` behind the end of the log, whose next owner may have moved it.
     pub async fn next_batch(&mut self, max: usize) -> Result<Vec<Record>, Error> {
         let mut records = Vec::new();
         self.next_batch_into(&mut records, max).await?;

@@ -44,6 +44,8 @@ impl Reader {
     pub(super) fn meet_failure(&mut self, order: &Order, error: StorageError) -> Result<(), Error> {
         let segment = &order.segment;
         self.next = None;
+        // Before the look: a recovery that ends in between has shown what it removed, and looks settle it.
+        let orphaned = self.ctx.orphaned();
         self.look()?;
         let now = self.stream.segments.at(self.position);
         // Meanwhile it may have gone to another tier, and back.
@@ -67,7 +69,7 @@ impl Reader {
             self.flight = Some(Flight::begin(&self.ctx, order));
             return Ok(());
         }
-        if let Some(error) = self.ctx.orphaned() {
+        if let Some(error) = orphaned {
             return Err(error);
         }
         self.note_damage(Damage {

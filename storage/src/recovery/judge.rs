@@ -28,9 +28,9 @@
 
 use std::path::Path;
 
-use super::tail::BLOCK;
+use self::blank::is_all_zeros;
 use crate::{
-    disk::{Access, Disk, Entry, SharedFile},
+    disk::{Access, Disk, Entry},
     error::{Result, StorageError},
     ids::{LogId, Offset, SegmentNo, StreamId},
     layout::{parse_segment_name, parse_segment_tmp_name, parse_warm_name},
@@ -217,28 +217,6 @@ impl Judge<'_> {
     }
 }
 
-/// How much is looked at before it is asked whether there was anything.
-const PAGE: usize = 4096;
-
-fn is_all_zeros(file: &SharedFile, path: &Path) -> Result<bool> {
-    let mut buf = vec![0; BLOCK];
-    let mut pos = 0;
-    loop {
-        let read = file
-            .read_at(&mut buf, pos)
-            .map_err(|e| StorageError::io("read", path, e))?;
-        if read == 0 {
-            return Ok(true);
-        }
-        // Page by page, which the compiler does many bytes at a time: a spare segment of a clean close is read
-        // here at the next open, whole, for each stream that had one.
-        let mut pages = buf[..read].chunks(PAGE);
-        if pages.any(|page| page.iter().fold(0, |all, byte| all | byte) != 0) {
-            return Ok(false);
-        }
-        pos += read as u64;
-    }
-}
-
+mod blank;
 #[cfg(test)]
 mod tests;

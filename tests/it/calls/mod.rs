@@ -185,7 +185,7 @@ const APART: &[(&str, &str, &str)] = &[
         "the folder above the log's can't be synced: storage/tests/recovery/creation.rs",
     ),
     (
-        "storage/src/recovery/judge.rs",
+        "storage/src/recovery/judge/blank.rs",
         "ReadAt",
         "a blank segment that was asked for in vain, by chance: tests/it/sweep/planted.rs",
     ),
