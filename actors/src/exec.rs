@@ -11,7 +11,6 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll},
-    thread,
 };
 
 use tokio::sync::oneshot;
@@ -21,8 +20,10 @@ use crate::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-/// What threads for compression are called.
-const COMPRESS: &str = "compress";
+mod threads;
+
+use threads::Threads;
+
 /// How much they give way: where others want the processor as well, each gets three times as much of it.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 5;
@@ -62,14 +63,14 @@ pub const FETCHING: usize = 4;
 #[derive(Debug)]
 pub struct ThreadPool {
     /// None for those who only read.
-    write: Option<flume::Sender<Job>>,
-    read: flume::Sender<Job>,
+    write: Option<Threads>,
+    read: Threads,
     /// None for those who only read.
-    compress: Option<flume::Sender<Job>>,
+    compress: Option<Threads>,
     /// None without Tier 2.
-    fetch: Option<flume::Sender<Job>>,
+    fetch: Option<Threads>,
     /// The same.
-    store: Option<flume::Sender<Job>>,
+    store: Option<Threads>,
 }
 
 impl ThreadPool {
@@ -82,8 +83,8 @@ impl ThreadPool {
     pub fn start(threads: usize, compressing: usize, queue: usize) -> std::io::Result<Self> {
         Ok(Self {
             // Two more than may sync at once, so that a write never waits behind syncs alone.
-            write: Some(start_threads("write", threads + 2, queue)?),
-            compress: Some(start_threads(COMPRESS, compressing, queue)?),
+            write: Some(Threads::start("write", threads + 2, queue, || ())?),
+            compress: Some(Threads::start("compress", compressing, queue, give_way)?),
             ..Self::start_for_reading(threads, queue)?
         })
     }
@@ -98,7 +99,7 @@ impl ThreadPool {
             compress: None,
             fetch: None,
             store: None,
-            read: start_threads("read", threads.min(4), queue)?,
+            read: Threads::start("read", threads.min(4), queue, || ())?,
         })
     }
 
@@ -109,8 +110,8 @@ impl ThreadPool {
     pub fn and_fetch(self, queue: usize) -> std::io::Result<Self> {
         Ok(Self {
             // Two more than readers take, so that what heals a file does not wait behind them.
-            fetch: Some(start_threads("fetch", FETCHING + 2, queue)?),
-            store: Some(start_threads("store", FETCHING, queue)?),
+            fetch: Some(Threads::start("fetch", FETCHING + 2, queue, || ())?),
+            store: Some(Threads::start("store", FETCHING, queue, || ())?),
             ..self
         })
     }
@@ -129,28 +130,6 @@ fn give_way() {
     }
 }
 
-/// Threads that take from one queue; at least one.
-fn start_threads(name: &str, count: usize, queue: usize) -> std::io::Result<flume::Sender<Job>> {
-    let gives_way = name == COMPRESS;
-    let (sender, receiver) = flume::bounded::<Job>(queue);
-    for index in 0..count.max(1) {
-        let receiver = receiver.clone();
-        thread::Builder::new()
-            .name(format!("tierlog-{name}-{index}"))
-            .spawn(move || {
-                if gives_way {
-                    give_way();
-                }
-                while let Ok(job) = receiver.recv() {
-                    // A job that panics must not take its thread with it; its completion is
-                    // dropped by the unwinding and tells the actor.
-                    let _ = catch_unwind(AssertUnwindSafe(job));
-                }
-            })?;
-    }
-    Ok(sender)
-}
-
 impl Executor for ThreadPool {
     fn submit(&self, work: Work, job: Job) -> Result<(), Job> {
         let pool = match work {
@@ -163,7 +142,7 @@ impl Executor for ThreadPool {
         let Some(pool) = pool else {
             return Err(job);
         };
-        pool.try_send(job).map_err(flume::TrySendError::into_inner)
+        pool.submit(job)
     }
 }
 
@@ -260,7 +239,9 @@ pub fn run<T: Send + 'static>(
         // which may be dropped unread, arrives.
         drop(guard);
         if let Ok(result) = result {
-            let _ = sender.send(result);
+            threads::afterwards(move || {
+                let _ = sender.send(result);
+            });
         }
     });
     // A refused job is dropped here with its sender: the completion resolves to `JobDied`.

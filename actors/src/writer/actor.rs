@@ -17,13 +17,11 @@ use kameo::{
     prelude::Actor,
 };
 use tierlog_storage::{Offset, SegmentNo, StreamId, claims::Claim};
-use tokio::{
-    sync::oneshot,
-    time::{Instant, sleep_until as sleep_until_instant},
-};
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     active::{Active, Owner},
+    alarm::Alarm,
     controls::Barrier,
     handle::WriterHandle,
     policy::When,
@@ -336,6 +334,7 @@ impl WriterActor {
     }
 
     async fn run(&mut self, mailbox: &mut MailboxReceiver<Self>) -> Option<Signal<Self>> {
+        let mut alarm = Alarm::default();
         loop {
             if self.retired {
                 return None;
@@ -369,7 +368,7 @@ impl WriterActor {
                         self.take_first(message).await;
                     }
                 }
-                () = at(wake_at) => self.woken().await,
+                () = alarm.by(wake_at) => self.woken().await,
             }
         }
     }
@@ -379,13 +378,6 @@ impl WriterActor {
 async fn pending_or<F: Future + Unpin>(future: Option<F>) -> F::Output {
     match future {
         Some(future) => future.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn at(when: Option<Instant>) {
-    match when {
-        Some(when) => sleep_until_instant(when).await,
         None => std::future::pending().await,
     }
 }

@@ -12,6 +12,7 @@
 
 mod active;
 mod actor;
+mod alarm;
 mod controls;
 mod drain;
 mod flush;

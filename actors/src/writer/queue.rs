@@ -157,6 +157,11 @@ impl Queue {
 }
 
 impl Queued {
+    /// How many appends it holds.
+    pub fn appends(&self) -> usize {
+        self.origin.len().max(1)
+    }
+
     /// Gives by how many bytes the frame has grown.
     fn add(&mut self, first: u64, permit: Permit, what: Payload, now: u64) -> usize {
         let before = if self.builder.is_empty() {

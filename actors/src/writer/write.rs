@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::{
     actor::WriterActor,
     policy::{FIRST_STEP, allocate_to},
+    queue::Queued,
     roll::NextSegment,
 };
 use crate::{
@@ -41,6 +42,8 @@ pub struct WriteInFlight {
     pub(super) since: Instant,
     /// Its sync is part of it.
     synced: bool,
+    /// How many appends were waiting when it began.
+    appends: usize,
 }
 
 impl Placed {
@@ -161,6 +164,7 @@ impl WriterActor {
             return;
         }
         self.fault("writer.before_write").await;
+        let appends = self.queue.frames().map(Queued::appends).sum();
         let (frames, writes) = self.place_frames();
         let Some(active) = &self.active else { return };
         let alone = self
@@ -206,6 +210,7 @@ impl WriterActor {
             frames,
             since: Instant::now(),
             synced: sync,
+            appends,
         });
         self.note_frames();
     }
@@ -245,6 +250,7 @@ impl WriterActor {
             frames: Vec::new(),
             since,
             synced: false,
+            appends: 0,
         });
         true
     }
@@ -326,9 +332,7 @@ impl WriterActor {
                 if write.synced {
                     Counters::add(&self.generation.log.counters.syncs, 1);
                     self.durable_to(end).await;
-                    // Those that were just acked may append again at once: let them, so that the
-                    // next write takes them together instead of one first and the rest behind it.
-                    tokio::task::yield_now().await;
+                    self.let_others_append(write.appends).await;
                 }
             }
             // Only allocations find no room: everything is still in the queue.
@@ -336,6 +340,17 @@ impl WriterActor {
             Err(WriteFault::Failed(error)) => {
                 self.repair(write.frames, Error::from(error)).await;
             }
+        }
+    }
+
+    /// Those that were just acked may append again at once: lets them, so that the next write takes them
+    /// together instead of one first and the rest behind it. One that is alone comes first anyway, and giving
+    /// way costs as much as a wake-up.
+    async fn let_others_append(&mut self, acked: usize) {
+        let mut seen = None;
+        while acked > 1 && self.lane.len() < acked && seen != Some(self.lane.len()) {
+            seen = Some(self.lane.len());
+            tokio::task::yield_now().await;
         }
     }
 
