@@ -1,6 +1,6 @@
 //! Reading jobs: from an offset to the checked block that holds it, in one hand-over.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use tierlog_storage::{
@@ -172,9 +172,8 @@ fn from_file(ctx: &ReadContext, order: &Order) -> Result<Fetched, StorageError> 
         (Task::Index, _) => ensure_index(order, &open).map(|()| Fetched::Done),
         _ => {
             let mut fetched = read(ctx, order, &open)?;
-            if let (Fetched::Block(block, beyond), Some(view)) = (&mut fetched, open.warm()) {
-                *beyond = warm::beyond(view, &order.segment, block);
-                ctx.decoded(order.stream, &order.segment, block.bytes.len());
+            if let Fetched::Block(block, beyond) = &mut fetched {
+                *beyond = behind_next(ctx, order, &open, block);
             }
             Ok(fetched)
         }
@@ -214,6 +213,44 @@ fn read(ctx: &ReadContext, order: &Order, open: &OpenFile) -> Result<Fetched, St
             Err(BlockError::Disk(error)) => return Err(error),
         }
     }
+}
+
+/// Where the block behind the one behind this begins, if that is known.
+fn behind_next(ctx: &ReadContext, order: &Order, open: &OpenFile, block: &Block) -> Option<Spot> {
+    let segment = &order.segment;
+    if let Some(view) = open.warm() {
+        ctx.decoded(order.stream, segment, block.bytes.len());
+        return warm::beyond(view, segment, block);
+    }
+    if order.want < BLOCK {
+        return None;
+    }
+    if matches!(segment.kind, SegmentKind::Sealed(_)) {
+        // Without it one block is read ahead, and not two.
+        ensure_index(order, open).ok()?;
+    }
+    border(segment, block.next_pos)
+}
+
+/// Up to where one who reads on and on reads from a byte on: a border that the index has, so that whoever
+/// reads what is behind it begins there meanwhile, and does not wait until this shows where it ends.
+fn border(segment: &Segment, from: u64) -> Option<Spot> {
+    let index = segment.index()?.read();
+    let entry = index
+        .unwrap_or_else(PoisonError::into_inner)
+        .ceil_pos(from + BLOCK as u64)?;
+    // Behind a long record the next one may be far away.
+    let is_near = entry.pos - from <= 2 * BLOCK as u64;
+    (is_near && entry.offset < segment.end()).then_some(Spot {
+        pos: entry.pos,
+        offset: entry.offset,
+    })
+}
+
+/// About how many bytes to read from a spot on.
+fn wanted_bytes(order: &Order, spot: Spot) -> usize {
+    let border = border(&order.segment, spot.pos).filter(|_| order.want >= BLOCK);
+    border.map_or(order.want, |next| (next.pos - spot.pos) as usize)
 }
 
 /// Where the index says to begin for an offset.
@@ -261,7 +298,7 @@ fn block_at(
     }
     if let (ReadMode::Map, SegmentKind::Sealed(facts)) = (ctx.mode, &segment.kind) {
         let map = open.map(facts.file_len)?;
-        return block_in_map(&map, segment, spot, order.want);
+        return block_in_map(&map, segment, spot, wanted_bytes(order, spot));
     }
     read_block(
         open.file(),
@@ -269,7 +306,7 @@ fn block_at(
         spot.pos,
         segment.end_byte(),
         spot.offset,
-        order.want,
+        wanted_bytes(order, spot),
     )
 }
 
