@@ -176,56 +176,59 @@ mod tests {
 
     use super::*;
 
-    /// A job that tells where it runs, and stays until it is let go.
-    fn parked(threads: &Threads) -> (String, SyncSender<()>) {
-        let (here, runs) = sync_channel(1);
-        let (go, gate): (_, Receiver<()>) = sync_channel(1);
-        let taken = threads.submit(Box::new(move || {
-            let name = thread::current().name().map(str::to_owned);
-            here.send(name.expect("a name")).expect("the test listens");
-            let _ = gate.recv();
-        }));
-        assert!(taken.is_ok(), "there is room");
-        (runs.recv().expect("a thread took it"), go)
+    /// A job under way.
+    struct Parked {
+        /// The thread that it runs on.
+        on: String,
+        go: SyncSender<()>,
+        /// Says that its thread is free.
+        freed: Receiver<()>,
     }
 
-    /// Waits until so many threads sleep.
-    fn settled(threads: &Threads, sleepers: usize) {
-        while threads.0.state().idle.len() < sleepers {
-            thread::yield_now();
+    impl Parked {
+        fn submit(threads: &Threads) -> Self {
+            let ((here, runs), (go, gate), (free, freed)) =
+                (sync_channel(1), sync_channel(1), sync_channel(1));
+            let taken = threads.submit(Box::new(move || {
+                let name = thread::current().name().map(str::to_owned);
+                here.send(name.expect("a name")).expect("the test listens");
+                let _ = gate.recv();
+                afterwards(move || drop(free.send(())));
+            }));
+            assert!(taken.is_ok(), "there is room");
+            let on = runs.recv().expect("a thread took it");
+            Self { on, go, freed }
+        }
+
+        /// Lets it end, and waits until its thread is free.
+        fn end(self) -> String {
+            self.go.send(()).expect("it waits");
+            self.freed.recv().expect("it ends");
+            self.on
         }
     }
 
     #[test]
-    fn the_thread_that_slept_last_is_woken_first() {
+    fn the_thread_that_was_at_work_last_is_woken_first() {
         let threads = Threads::start("test", 3, 4, || ()).expect("threads");
-        settled(&threads, 3);
-        let (first, go) = parked(&threads);
-        go.send(()).expect("it waits");
-        settled(&threads, 3);
+        let all: Vec<_> = (0..3).map(|_| Parked::submit(&threads)).collect();
+        let last = all.into_iter().map(Parked::end).last();
         for _ in 0..10 {
-            let (again, go) = parked(&threads);
-            assert_eq!(again, first);
-            go.send(()).expect("it waits");
-            settled(&threads, 3);
+            assert_eq!(Some(Parked::submit(&threads).end()), last);
         }
     }
 
     #[test]
     fn who_waits_for_a_job_finds_its_thread_free() {
-        let threads = Threads::start("test", 2, 4, || ()).expect("threads");
-        settled(&threads, 2);
+        let threads = Threads::start("test", 1, 4, || ()).expect("threads");
         let (done, results) = sync_channel(1);
         let free = Arc::clone(&threads.0);
         let job = move || {
-            let last = move || {
-                done.send(free.state().idle.len())
-                    .expect("the test listens")
-            };
-            afterwards(last);
+            let last = move || done.send(free.state().idle.clone());
+            afterwards(move || last().expect("the test listens"));
         };
         assert!(threads.submit(Box::new(job)).is_ok(), "there is room");
-        assert_eq!(results.recv(), Ok(2));
+        assert_eq!(results.recv(), Ok(vec![0]));
     }
 
     #[test]
@@ -238,8 +241,8 @@ mod tests {
     #[test]
     fn a_job_never_waits_for_a_busy_thread_while_another_sleeps() {
         let threads = Threads::start("test", 3, 4, || ()).expect("threads");
-        let jobs: Vec<_> = (0..3).map(|_| parked(&threads)).collect();
-        let mut names: Vec<_> = jobs.iter().map(|(name, _)| name.clone()).collect();
+        let jobs: Vec<_> = (0..3).map(|_| Parked::submit(&threads)).collect();
+        let mut names: Vec<_> = jobs.into_iter().map(Parked::end).collect();
         names.sort();
         names.dedup();
         assert_eq!(names.len(), 3, "each has a thread of its own");
@@ -248,7 +251,7 @@ mod tests {
     #[test]
     fn what_waits_when_they_are_dropped_is_run() {
         let threads = Threads::start("test", 1, 4, || ()).expect("threads");
-        let (_, go) = parked(&threads);
+        let first = Parked::submit(&threads);
         let (done, results) = sync_channel(4);
         for n in 0..4 {
             let done = done.clone();
@@ -257,7 +260,7 @@ mod tests {
         }
         assert!(threads.submit(Box::new(|| ())).is_err(), "no more may wait");
         drop((threads, done));
-        go.send(()).expect("it waits");
+        first.end();
         assert_eq!(results.iter().collect::<Vec<_>>(), [0, 1, 2, 3]);
     }
 }

@@ -72,6 +72,11 @@ impl Blocks {
         self.cache.get_or_insert_with(key, read)
     }
 
+    /// Keeps a block that was read elsewhere.
+    pub(super) fn keep(&self, key: BlockKey, block: Block) {
+        self.cache.insert(key, block);
+    }
+
     /// Drops one block: what stands there is in doubt.
     pub(super) fn drop_block(&self, key: &BlockKey) {
         self.cache.remove(key);

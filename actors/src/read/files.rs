@@ -131,6 +131,15 @@ impl Files {
         }
     }
 
+    /// The segment's own file, if it is open and was looked at before.
+    pub(super) fn at_hand(&self, stream: StreamId, segment: &Segment) -> Option<Arc<Latched>> {
+        if let Some(file) = &segment.file {
+            return Some(Arc::clone(file));
+        }
+        let open = self.open.get(&(stream, segment.no, Tier::Hot))?;
+        open.known.get().map(|()| Arc::clone(&open.file))
+    }
+
     /// The compressed file of a segment, read as if it were the segment.
     ///
     /// # Errors

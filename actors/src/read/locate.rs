@@ -20,6 +20,7 @@ use tierlog_storage::{Offset, segment::Block};
 use tokio::task::coop;
 
 use super::{
+    at_hand,
     blocks::{BLOCK, FIRST_BLOCK},
     chunk::Chunk,
     cursor::Reader,
@@ -204,6 +205,13 @@ impl Reader {
             && block.end > position
         {
             self.ctx.meters.block_hits.increment(1);
+            self.accept(segment, &block, None);
+            return;
+        }
+        if self.run == 0
+            && let Some(spot) = spot
+            && let Some(block) = at_hand::block(&self.ctx, stream, segment, spot, position)
+        {
             self.accept(segment, &block, None);
             return;
         }

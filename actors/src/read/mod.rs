@@ -13,6 +13,7 @@
 //! next offset. Nothing is carried over from an event, so an event that comes late, twice or not at
 //! all can't make it skip.
 
+mod at_hand;
 mod attach;
 mod blocks;
 mod chunk;

@@ -145,6 +145,10 @@ impl DiskFile for GentleFile {
         self.inner.read_at(buf, pos)
     }
 
+    fn read_in_memory(&self, buf: &mut [u8], pos: u64) -> bool {
+        self.inner.read_in_memory(buf, pos)
+    }
+
     fn write_at(&self, buf: &[u8], pos: u64) -> io::Result<()> {
         let mut pos = pos;
         for part in buf.chunks(PIECE) {

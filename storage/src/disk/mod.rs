@@ -131,6 +131,12 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// Reads at a position; fewer bytes than asked for only at the end of the file.
     fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize>;
 
+    /// Fills `buf` from `pos` on, if that takes no waiting for the device: for threads that must not wait. Says
+    /// whether it did; false is no error, and `buf` may hold anything then.
+    fn read_in_memory(&self, _buf: &mut [u8], _pos: u64) -> bool {
+        false
+    }
+
     /// Writes all of `buf` at a position, or fails; after a failure any part may have been written.
     fn write_at(&self, buf: &[u8], pos: u64) -> io::Result<()>;
 

@@ -16,6 +16,9 @@ use rustix::{
     io::{Errno, pread, pwrite, retry_on_intr},
 };
 
+#[cfg(target_os = "linux")]
+use rustix::io::{ReadWriteFlags, preadv2};
+
 use super::{Access, Disk, DiskFile, DiskLock, Entry, SharedFile, Space, map};
 
 /// Neither children nor links may carry our descriptors elsewhere.
@@ -194,6 +197,13 @@ impl DiskFile for RealFile {
             }
         }
         Ok(done)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn read_in_memory(&self, buf: &mut [u8], pos: u64) -> bool {
+        let (len, mut parts) = (buf.len(), [io::IoSliceMut::new(buf)]);
+        let read = preadv2(&self.file, &mut parts, pos, ReadWriteFlags::NOWAIT);
+        read.is_ok_and(|read| read == len)
     }
 
     fn write_at(&self, buf: &[u8], pos: u64) -> io::Result<()> {

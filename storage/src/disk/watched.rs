@@ -119,6 +119,10 @@ impl DiskFile for WatchedFile {
         self.progress.after(self.inner.read_at(buf, pos))
     }
 
+    fn read_in_memory(&self, buf: &mut [u8], pos: u64) -> bool {
+        self.inner.read_in_memory(buf, pos)
+    }
+
     fn write_at(&self, buf: &[u8], pos: u64) -> io::Result<()> {
         self.progress.after(self.inner.write_at(buf, pos))
     }

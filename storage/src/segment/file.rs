@@ -107,6 +107,11 @@ impl Latched {
             .map_err(|source| self.error("read", source))
     }
 
+    /// Fills `buf` from `pos` on and says so, if all of it is in memory: it never waits for the device.
+    pub fn read_in_memory(&self, buf: &mut [u8], pos: u64) -> bool {
+        self.inner.file.read_in_memory(buf, pos)
+    }
+
     /// The file's length in bytes.
     #[allow(
         clippy::len_without_is_empty,

@@ -20,7 +20,9 @@ fn stepped(limits: ReadLimits) -> (Arc<Stepper>, Rig) {
 #[test]
 fn asking_now_names_what_is_short_and_begins_the_read() {
     let (stepper, rig) = stepped(ReadLimits::default());
-    rig.put(rig.begin(0, 0).fill(20, 10).active());
+    let mut writing = rig.begin(0, 0);
+    writing.in_memory(false);
+    rig.put(writing.fill(20, 10).active());
     rig.durable(20);
     let mut reader = rig.reader_now(From::Earliest, following());
     for _ in 0..3 {
@@ -37,7 +39,9 @@ fn asking_now_names_what_is_short_and_begins_the_read() {
     }
     let refused = reader.try_next().now().unwrap_err();
     assert!(matches!(refused, TryRead::WouldBlock(Kind::Tail)));
-    rig.put(rig.begin(1, 20).fill(21, 1).active());
+    let mut writing = rig.begin(1, 20);
+    writing.in_memory(false);
+    rig.put(writing.fill(21, 1).active());
     rig.durable(21);
     assert!(matches!(
         reader.try_next().now(),
@@ -117,7 +121,9 @@ fn a_reader_that_goes_away_gives_its_turn_back() {
         jobs: 1,
         ..ReadLimits::default()
     });
-    rig.put(rig.begin(0, 0).fill(20, 10).active());
+    let mut writing = rig.begin(0, 0);
+    writing.in_memory(false);
+    rig.put(writing.fill(20, 10).active());
     rig.durable(20);
     let mut first = rig.reader_now(From::Earliest, ReaderOptions::default());
     assert!(first.try_next().now().is_err());

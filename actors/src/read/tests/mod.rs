@@ -1,5 +1,6 @@
 //! Readers over logs that were written by hand, on a real directory.
 
+mod at_hand;
 mod attached;
 mod cancel;
 mod damage;

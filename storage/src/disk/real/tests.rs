@@ -154,3 +154,18 @@ fn descriptors_are_not_inherited() {
     let flags = rustix::io::fcntl_getfd(&opened).unwrap();
     assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
 }
+
+#[test]
+fn what_is_read_in_memory_is_what_is_read_and_never_beyond_the_end() {
+    let dir = TempDir::new().unwrap();
+    let file = RealDisk.create_new(&dir.path().join("file")).unwrap();
+    let bytes: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
+    file.write_at(&bytes, 0).unwrap();
+    let mut buf = vec![0; 70_000];
+    // Which file systems can tell differs; none may give anything else.
+    if file.read_in_memory(&mut buf, 20_000) {
+        assert_eq!(buf, bytes[20_000..90_000]);
+    }
+    assert!(!file.read_in_memory(&mut buf, 30_001), "a byte is missing");
+    assert!(!file.read_in_memory(&mut buf, 100_000));
+}
