@@ -89,14 +89,8 @@ fn log(folder: &Path) -> Times {
         let (following, came) = follow(&stream).await;
         let reader = tokio::spawn(following);
         came.await.expect("the reader is at the end");
-        let (mut begun, mut acked) = (Vec::new(), Vec::new());
-        let record = Bytes::from(records::filling(SIZE));
-        for _ in 0..samples() {
-            let at = Instant::now();
-            stream.append(record.clone()).await.expect("durable");
-            acked.push(micros(at, Instant::now()));
-            begun.push(at);
-        }
+        let appending = tokio::spawn(again(stream));
+        let (begun, acked) = appending.await.expect("it ends");
         let seen = reader.await.expect("it ends");
         assert_eq!(seen.len(), begun.len());
         let seen = begun.iter().zip(&seen).map(|(at, seen)| micros(*at, *seen));
@@ -104,6 +98,19 @@ fn log(folder: &Path) -> Times {
         appends::close(log).await;
         (acked, seen)
     })
+}
+
+/// Durable appends; gives when each began, and how long it took.
+async fn again(stream: Stream) -> (Vec<Instant>, Vec<f64>) {
+    let (mut begun, mut acked) = (Vec::new(), Vec::new());
+    let record = Bytes::from(records::filling(SIZE));
+    for _ in 0..samples() {
+        let at = Instant::now();
+        stream.append(record.clone()).await.expect("durable");
+        acked.push(micros(at, Instant::now()));
+        begun.push(at);
+    }
+    (begun, acked)
 }
 
 /// A reader that tells when it has seen the first record, and gives when it saw each of the others.
