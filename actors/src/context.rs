@@ -125,8 +125,9 @@ impl LogContext {
     /// As the disk; what is durable is unknown then.
     pub fn sync(&self, file: &Latched) -> Result<(), StorageError> {
         let begun = Instant::now();
+        let synced = file.sync();
         note_awaited_sync();
-        file.sync()?;
+        synced?;
         self.meters.fsync_seconds.record(begun.elapsed());
         Ok(())
     }

@@ -193,7 +193,7 @@ mod tests {
                 let name = thread::current().name().map(str::to_owned);
                 here.send(name.expect("a name")).expect("the test listens");
                 let _ = gate.recv();
-                afterwards(move || drop(free.send(())));
+                afterwards(move || free.send(()).expect("the test listens"));
             }));
             assert!(taken.is_ok(), "there is room");
             let on = runs.recv().expect("a thread took it");

@@ -2,15 +2,13 @@
 //!
 //! A disk carries out what it was given before a flush, whoever gave it: a sync of one record behind that of a
 //! file of several MiB takes as long as all of it. What is written here is synced piece by piece while others
-//! sync, so that none of them has more than one piece in front of it.
+//! sync, each piece right behind one of theirs, so that it is over, or nearly so, when the next of them comes.
 
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -22,12 +20,74 @@ const PIECE: usize = 256 * 1024;
 /// After so many pieces without a sync by anybody else, nobody is in a hurry any more.
 const QUIET_AFTER: u32 = 16;
 
-/// Syncs in this process that somebody waited for: logs share their disks, whoever opened them.
-static AWAITED: AtomicU64 = AtomicU64::new(0);
+/// How long a piece waits for its turn. Without a limit a disk that does not answer would keep what is written on
+/// others.
+const PATIENCE: Duration = Duration::from_millis(3);
 
-/// Says that somebody waits for a sync.
+/// What is synced in this process: logs share their disks, whoever opened them.
+static TRAFFIC: Traffic = Traffic::new(PATIENCE);
+
+/// Says that a sync has ended for which somebody waited.
 pub fn note_awaited_sync() {
-    AWAITED.fetch_add(1, Ordering::Relaxed);
+    TRAFFIC.note_awaited();
+}
+
+#[derive(Debug)]
+struct Traffic {
+    now: Mutex<Now>,
+    changed: Condvar,
+    patience: Duration,
+}
+
+#[derive(Debug)]
+struct Now {
+    /// Syncs that have ended for which somebody waited.
+    awaited: u64,
+    /// Pieces that are being synced.
+    pieces: u32,
+}
+
+impl Traffic {
+    const fn new(patience: Duration) -> Self {
+        let (awaited, pieces) = (0, 0);
+        Self {
+            now: Mutex::new(Now { awaited, pieces }),
+            changed: Condvar::new(),
+            patience,
+        }
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn awaited(&self) -> u64 {
+        self.now().awaited
+    }
+
+    fn note_awaited(&self) {
+        self.now().awaited += 1;
+        self.changed.notify_all();
+    }
+
+    /// Syncs a piece when a sync has just ended for which somebody waited, and no other piece is under way: who
+    /// waited has to do something before the next one, and meanwhile the disk is free.
+    fn piece(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let now = self.now();
+        let seen = now.awaited;
+        let not_yet = |now: &mut Now| now.awaited == seen || now.pieces > 0;
+        let waited = self
+            .changed
+            .wait_timeout_while(now, self.patience, not_yet)
+            .unwrap_or_else(PoisonError::into_inner);
+        let (mut now, _) = waited;
+        now.pieces += 1;
+        drop(now);
+        let done = sync();
+        self.now().pieces -= 1;
+        self.changed.notify_all();
+        done
+    }
 }
 
 /// Another disk, on which new files are written gently. A failed sync of a piece is a failed write.
@@ -45,7 +105,7 @@ impl Disk for GentleDisk {
     fn create_new(&self, path: &Path) -> io::Result<SharedFile> {
         Ok(Arc::new(GentleFile {
             inner: self.0.create_new(path)?,
-            pieces: Mutex::new(Pieces::new(AWAITED.load(Ordering::Relaxed))),
+            pieces: Mutex::new(Pieces::new(TRAFFIC.awaited())),
         }))
     }
 
@@ -155,9 +215,9 @@ impl DiskFile for GentleFile {
             self.inner.write_at(part, pos)?;
             pos += part.len() as u64;
             let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
-            if pieces.wrote(part.len(), AWAITED.load(Ordering::Relaxed)) {
+            if pieces.wrote(part.len(), TRAFFIC.awaited()) {
                 drop(pieces);
-                self.inner.sync_data()?;
+                TRAFFIC.piece(|| self.inner.sync_data())?;
             }
         }
         Ok(())
@@ -195,6 +255,14 @@ impl DiskFile for GentleFile {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::{
+            atomic::{AtomicUsize, Ordering::SeqCst},
+            mpsc::sync_channel,
+        },
+        thread,
+    };
+
     use super::*;
     use crate::disk::{
         fault::{CallKind, Calls, Fault, FaultDisk, FaultPlan},
@@ -212,6 +280,67 @@ mod tests {
         }
         assert!(!pieces.wrote(PIECE, 8), "nobody has synced since");
         assert!(pieces.wrote(PIECE, 9));
+    }
+
+    /// Lets threads sync pieces, and notes syncs until all of them are done.
+    fn beside_syncs(threads: usize, piece: impl Fn(&Traffic) + Sync) {
+        let traffic = Traffic::new(Duration::from_secs(600));
+        thread::scope(|scope| {
+            let (begun, begins) = sync_channel(threads);
+            let threads: Vec<_> = (0..threads)
+                .map(|_| {
+                    let begun = begun.clone();
+                    let (traffic, piece) = (&traffic, &piece);
+                    scope.spawn(move || {
+                        begun.send(()).unwrap();
+                        piece(traffic);
+                    })
+                })
+                .collect();
+            for _ in &threads {
+                begins.recv().unwrap();
+            }
+            while threads.iter().any(|thread| !thread.is_finished()) {
+                traffic.note_awaited();
+            }
+        });
+    }
+
+    #[test]
+    fn a_piece_goes_behind_a_sync_that_somebody_waited_for() {
+        beside_syncs(1, |traffic| {
+            for _ in 0..100 {
+                let before = traffic.awaited();
+                let synced = traffic.piece(|| {
+                    assert!(traffic.awaited() > before);
+                    Ok(())
+                });
+                synced.unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn one_piece_is_synced_at_a_time() {
+        let at_once = AtomicUsize::new(0);
+        beside_syncs(4, |traffic| {
+            for _ in 0..100 {
+                let synced = traffic.piece(|| {
+                    assert_eq!(at_once.fetch_add(1, SeqCst), 0);
+                    at_once.fetch_sub(1, SeqCst);
+                    Ok(())
+                });
+                synced.unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn a_piece_waits_neither_for_ever_for_a_sync_nor_for_a_piece_that_hangs() {
+        let traffic = Traffic::new(Duration::ZERO);
+        let within = traffic.piece(|| traffic.piece(|| Err(io::ErrorKind::TimedOut.into())));
+        assert_eq!(within.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(traffic.now().pieces, 0);
     }
 
     #[test]
