@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tierlog_storage::{Offset, manifest::Entry};
+use tierlog_storage::{Offset, manifest::Entry, segment::Latched};
 use tokio::time::Instant;
 
 use super::{actor::WriterActor, roll::NextSegment};
@@ -109,8 +109,10 @@ impl WriterActor {
     async fn retire(&mut self, reply: Reply<Retired>) {
         self.fault("writer.retire").await;
         let mut entries = Vec::new();
+        let mut blank = Vec::new();
         if let NextSegment::Ready(next) = &self.next {
-            // It stays behind as a blank file that nothing names; the next open removes it.
+            // It stays behind as an empty file that nothing names; the next open removes it.
+            blank.push(Arc::clone(&next.file));
             entries.push(Entry::Removed {
                 stream: self.stream_id(),
                 segment: next.no,
@@ -119,6 +121,7 @@ impl WriterActor {
         let mut error = None;
         match self.active.take() {
             Some(active) if active.is_blank() => {
+                blank.push(Arc::clone(&active.file));
                 entries.push(Entry::Removed {
                     stream: self.stream_id(),
                     segment: active.no,
@@ -144,6 +147,7 @@ impl WriterActor {
             }
             None => entries.push(self.mark(None, 0, true)),
         }
+        self.empty(blank).await;
         let refuse = NextLife::Refuse(Error::Closed);
         let closed = vec![(self.taken, Error::Closed)];
         self.stream
@@ -154,6 +158,24 @@ impl WriterActor {
             error,
         });
         self.retired = true;
+    }
+
+    /// Cuts files in which nothing was ever written down to nothing: the next open read them to their end, as
+    /// long as a segment, to see that they are blank. They can't be removed yet, for the manifest names them
+    /// until what a retirement answers is durable; a segment without a byte is blank wherever a crash comes.
+    /// One that stays as long as it was, or is so again behind a power cut, is only read.
+    async fn empty(&mut self, blank: Vec<Arc<Latched>>) {
+        if blank.is_empty() {
+            return;
+        }
+        let job = self.generation.log.write_job(&self.running, move || {
+            for file in blank {
+                if let Err(error) = file.set_len(0) {
+                    tracing::debug!(target: "tierlog::writer", path = %file.path().display(), %error, "a blank segment keeps its room until the next open");
+                }
+            }
+        });
+        let _ = job.await;
     }
 
     fn mark(

@@ -151,18 +151,18 @@ impl Edit<'_> {
                 "stream {stream} can't be archived up to {end}: it is up to {from}"
             ));
         }
-        for (&segment, state) in &self.state.segments {
-            let Some((base, segment_end)) = state.status.range() else {
-                continue;
-            };
-            // What was trimmed while it was uploaded is known until the object is deleted, and is no hole.
-            let trimmed = segment_end <= self.state.start;
-            if base < end && segment_end > from && base < segment_end && !trimmed {
-                let sealed = matches!(state.status, SegmentStatus::Sealed(_));
-                let dropped = state.residency.cold.as_ref().is_some_and(|c| c.dropped);
-                if segment_end > end || !sealed || !(state.residency.is_cold() || dropped) {
-                    return self.refuse(segment, "is not in Tier 2, so that it can't be archived");
-                }
+        // What was trimmed while it was uploaded is known until the object is deleted, and is no hole.
+        let behind = self
+            .state
+            .segments
+            .filled_behind(from.max(self.state.start));
+        let ranged = behind.filter_map(|(no, state)| Some((no, state, state.status.range()?)));
+        for (segment, state, (_, segment_end)) in ranged.take_while(|(_, _, (base, _))| *base < end)
+        {
+            let sealed = matches!(state.status, SegmentStatus::Sealed(_));
+            let dropped = state.residency.cold.as_ref().is_some_and(|c| c.dropped);
+            if segment_end > end || !sealed || !(state.residency.is_cold() || dropped) {
+                return self.refuse(segment, "is not in Tier 2, so that it can't be archived");
             }
         }
         self.note_stream();

@@ -247,14 +247,7 @@ impl Edit<'_> {
         // The manifest may know less than the open segment holds; it never knows an end before the
         // start.
         self.state.next = self.state.next.max(start);
-        let gone: Vec<SegmentNo> = self
-            .state
-            .segments
-            .iter()
-            .filter(|(_, state)| state.status.range().is_some_and(|(_, end)| end <= start))
-            .map(|(&segment, _)| segment)
-            .collect();
-        for segment in gone {
+        for segment in self.state.segments.forgettable_below(start) {
             self.forget_local(segment);
         }
         Ok(())

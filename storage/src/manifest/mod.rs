@@ -27,6 +27,7 @@ mod parts;
 pub mod replay;
 pub mod reserve;
 mod retention;
+mod segments;
 pub mod state;
 mod tail;
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub use parts::{PARTS_MAX, PartsState, UPLOAD_ID_MAX, UploadId};
 pub use replay::{ReplayReport, Replayed, replay};
 pub use reserve::ensure_reserve;
 pub use retention::{Keep, RetentionState};
+pub use segments::Segments;
 pub use state::{
     ClaimState, ColdCopy, ManifestState, MarkState, Residency, SealedFacts, SegmentState,
     SegmentStatus, StreamState, UploadState, WarmCopy,

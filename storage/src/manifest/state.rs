@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{
-    PartsState, RetentionState, Seq, apply::Undo, entry::Entry, wire::Reader, wire::Wire,
+    PartsState, RetentionState, Segments, Seq, apply::Undo, entry::Entry, wire::Reader, wire::Wire,
     wire::wire_struct,
 };
 use crate::{
@@ -71,7 +71,7 @@ pub struct StreamState {
     /// How much it keeps.
     pub retention: RetentionState,
     /// Its segments.
-    pub segments: BTreeMap<SegmentNo, SegmentState>,
+    pub segments: Segments,
 }
 
 /// An owner of Tier 2 that this directory was, or tried to be.
@@ -356,7 +356,7 @@ impl StreamState {
             mark: None,
             archived: Offset::ZERO,
             retention: RetentionState::DEFAULT,
-            segments: BTreeMap::new(),
+            segments: Segments::new(),
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{
     error::{Damage, Result, StorageError},
     ids::{LogId, Offset, StreamId},
     layout::Layout,
-    manifest::{ManifestState, SegmentStatus, StreamState},
+    manifest::{ManifestState, SegmentState, SegmentStatus, StreamState},
 };
 
 /// How often a log is read again before what was found is believed. What is really damaged is found
@@ -129,17 +129,15 @@ fn close_in_memory(
     let tail = Tail::read(place, id, stream, claim)?;
     let divided = tail.divided()?;
     for stay in &divided.stay {
-        if let Some(segment) = stream.segments.get_mut(&stay.no) {
-            segment.status = SegmentStatus::Closed {
-                base: stay.base,
-                end: stay.end,
-                end_byte: stay.end_byte,
-            };
-        }
+        let status = SegmentStatus::Closed {
+            base: stay.base,
+            end: stay.end,
+            end_byte: stay.end_byte,
+        };
+        let close = |segment: &mut SegmentState| segment.status = status;
+        stream.segments.change(stay.no, close);
     }
-    stream
-        .segments
-        .retain(|_, segment| !segment.status.is_open());
+    stream.segments.remove_open();
     let first_moved = divided.moved.first().map(|moved| moved.run.base);
     stream.next = first_moved.unwrap_or(tail.decision.end);
     Ok(StreamReport {

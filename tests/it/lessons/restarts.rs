@@ -1,14 +1,18 @@
 //! Records that were lost, doubled or mixed up by closing and opening again.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use tierlog::{
-    Level, Offset, Settings, Stream, StreamId, Supervisor, testing::storage::disk::sim::SimDisk,
+    Level, Offset, Settings, Stream, StreamId, Supervisor,
+    testing::storage::disk::{Access, Disk, fault::CallKind, sim::SimDisk},
 };
 
 use super::read;
 use crate::{
-    faults::rig::{Rig, eventually, on_each_runtime, one_stream},
+    faults::rig::{Rig, eventually, on_each_runtime, one_stream, segment, settle},
     folder::files,
     support::{close, open, open_when_free, small, within},
 };
@@ -151,6 +155,74 @@ async fn a_log_that_was_left_with_empty_segments_opens_again() {
             end(log, how).await;
         }
     }
+}
+
+/// The segment that a close had made ahead, and not used, was as long as any, and the next open read it to
+/// its end before it removed it.
+#[test]
+fn what_a_close_leaves_of_segments_that_it_did_not_use_has_no_byte_to_be_read() {
+    on_each_runtime(|_| async {
+        let disk = SimDisk::new();
+        let rig = Rig::sim(&disk);
+        let (log, ahead) = one_stream(&rig).await;
+        let begun = within(log.log().stream("active and blank")).await;
+        let begun = begun.expect("a stream");
+        let made = |stream: &Stream| rig.settings.data.join(format!("streams/{}", stream.id()));
+        let files = |stream: &Stream| {
+            let names = disk.list(&made(stream)).expect("a folder");
+            let mut names: Vec<_> = names.into_iter().map(|entry| entry.name).collect();
+            names.sort();
+            let paths = names.into_iter().map(|name| made(stream).join(name));
+            paths.filter(|path| segment(path)).collect::<Vec<_>>()
+        };
+        let half = rig.settings.segment_size.bytes() as usize * 5 / 8;
+        for stream in [&ahead, &begun] {
+            let seen = rig.faults.passed("coordinator.after_commit");
+            for _ in 0..5 {
+                let ack = within(stream.append(vec![1; half / 5])).await;
+                ack.expect("an ack");
+            }
+            eventually("a segment is made ahead", || {
+                rig.faults.passed("coordinator.after_commit") == seen + 2
+            })
+            .await;
+            settle().await;
+        }
+        within(begun.seal()).await.expect("sealed");
+        close(log).await;
+
+        let len = |path: &PathBuf| {
+            let file = disk.open(path, Access::Read).expect("a file");
+            file.len().expect("a length")
+        };
+        let blank = [&ahead, &begun].map(|stream| files(stream).pop().expect("a file"));
+        let others = [&ahead, &begun].map(|stream| files(stream).remove(0));
+        assert!(others.iter().all(|path| len(path) > half as u64));
+        assert_eq!(blank.each_ref().map(len), [0, 0]);
+
+        rig.plan.reset_counts();
+        let log = rig.open().await;
+        // Where its header should be, and where the rest should be.
+        for path in &blank {
+            let reads = rig.plan.count_at(CallKind::ReadAt, |read| read == path);
+            assert!(reads <= 2, "{reads} of {}", path.display());
+        }
+        let recovery = log.recovery();
+        assert!(recovery.clean, "{recovery}");
+        let removed = |path: &&PathBuf| segment(path);
+        assert_eq!(recovery.removed.iter().filter(removed).count(), 2);
+        assert!(
+            blank.iter().all(|path| recovery.removed.contains(path)),
+            "{recovery}"
+        );
+        for name in ["s", "active and blank"] {
+            let stream = within(log.log().existing(name)).await.expect("a stream");
+            assert_eq!(read(&stream).await.len(), 5);
+            let ack = within(stream.append("more")).await.expect("an ack");
+            assert_eq!(ack.offset, Offset(5));
+        }
+        close(log).await;
+    });
 }
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];

@@ -69,7 +69,7 @@ fn exists(disk: &SimDisk, path: &Path) -> bool {
 /// The bytes of a segment file with records in it.
 fn a_segment(disk: &SimDisk, stream: &Stream) -> Vec<u8> {
     let all = files(disk, stream, "tls").into_iter().rev();
-    let written = |bytes: &Vec<u8>| bytes[..128].iter().any(|byte| *byte != 0);
+    let written = |bytes: &Vec<u8>| bytes.iter().take(128).any(|byte| *byte != 0);
     let found = all.map(|path| bytes(disk, &path)).find(written);
     found.expect("one is written to")
 }

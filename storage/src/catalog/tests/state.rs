@@ -180,7 +180,7 @@ fn a_manifest_whose_objects_leave_a_gap_or_are_called_otherwise_is_refused() {
     assert_eq!(Catalog::of(&good, end).unwrap(), catalog(&three()));
     let segment = |state: &mut ManifestState, f: fn(&mut crate::manifest::SegmentState)| {
         let stream = state.streams.get_mut(&stream(1)).unwrap();
-        f(stream.segments.get_mut(&SegmentNo(1)).unwrap());
+        stream.segments.change(SegmentNo(1), f);
     };
     let changes: [fn(&mut crate::manifest::SegmentState); 4] = [
         |state| state.residency.cold = None,

@@ -8,6 +8,7 @@ mod files;
 mod foreign;
 mod parts;
 mod power;
+mod segments;
 mod support;
 mod transitions;
 mod uploads;

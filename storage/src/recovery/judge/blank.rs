@@ -22,8 +22,8 @@ pub(super) fn is_all_zeros(file: &SharedFile, path: &Path) -> Result<bool> {
         if read == 0 {
             return Ok(true);
         }
-        // Page by page, which the compiler does many bytes at a time: a spare segment of a clean close is read
-        // here at the next open, whole, for each stream that had one.
+        // Page by page, which the compiler does many bytes at a time: a segment that was given up with its room,
+        // as by a process that was killed before it could remove it, is read here whole.
         let mut pages = buf[..read].chunks(PAGE);
         if pages.any(|page| page.iter().fold(0, |all, byte| all | byte) != 0) {
             return Ok(false);
