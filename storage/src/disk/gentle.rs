@@ -83,10 +83,19 @@ impl Traffic {
         let (mut now, _) = waited;
         now.pieces += 1;
         drop(now);
-        let done = sync();
-        self.now().pieces -= 1;
-        self.changed.notify_all();
-        done
+        let _under_way = UnderWay(self);
+        sync()
+    }
+}
+
+/// A piece that is being synced. It counts until it is over, also where the disk panics: else each piece behind it
+/// would wait for as long as it may.
+struct UnderWay<'a>(&'a Traffic);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.now().pieces -= 1;
+        self.0.changed.notify_all();
     }
 }
 
@@ -256,6 +265,7 @@ impl DiskFile for GentleFile {
 #[cfg(test)]
 mod tests {
     use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
         sync::{
             atomic::{AtomicUsize, Ordering::SeqCst},
             mpsc::sync_channel,
@@ -340,6 +350,14 @@ mod tests {
         let traffic = Traffic::new(Duration::ZERO);
         let within = traffic.piece(|| traffic.piece(|| Err(io::ErrorKind::TimedOut.into())));
         assert_eq!(within.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(traffic.now().pieces, 0);
+    }
+
+    #[test]
+    fn a_disk_that_panics_leaves_no_piece_behind() {
+        let traffic = Traffic::new(Duration::ZERO);
+        let panics = || drop(traffic.piece(|| panic!("on purpose")));
+        catch_unwind(AssertUnwindSafe(panics)).unwrap_err();
         assert_eq!(traffic.now().pieces, 0);
     }
 
