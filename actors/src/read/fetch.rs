@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use bytes::Bytes;
 use tierlog_storage::{
     Damage, Offset, StorageError, StreamId,
+    manifest::SealedFacts,
     segment::{
         Block, BlockError, Footer, FooterError, HEADER_LEN, Search, SparseIndex, block::next_good,
         block::read_block, header::SEGMENT_VERSION,
@@ -225,9 +226,11 @@ fn behind_next(ctx: &ReadContext, order: &Order, open: &OpenFile, block: &Block)
     if order.want < BLOCK {
         return None;
     }
-    if matches!(segment.kind, SegmentKind::Sealed(_)) {
-        // Without it one block is read ahead, and not two.
-        ensure_index(order, open).ok()?;
+    if let SegmentKind::Sealed(facts) = &segment.kind
+        && segment.index().is_none()
+    {
+        // Without it one block is read ahead, and not two. Making it of the frames would read the whole segment.
+        take_footer(segment, facts, open).ok()?;
     }
     border(segment, block.next_pos)
 }
@@ -356,20 +359,8 @@ fn ensure_index(order: &Order, open: &OpenFile) -> Result<(), StorageError> {
         return Ok(());
     }
     if let SegmentKind::Sealed(facts) = &segment.kind {
-        let footer = Footer::read(&**open.file().file(), facts.file_len, segment.salt);
-        match footer {
-            Ok(footer) if (footer.base, footer.end) == (facts.base, facts.end) => {
-                segment.keep_index(footer.index);
-                return Ok(());
-            }
-            Err(FooterError::NewerVersion(found)) => {
-                return Err(StorageError::NewerVersion {
-                    path: open.file().path().to_path_buf(),
-                    found,
-                    supported: SEGMENT_VERSION,
-                });
-            }
-            _ => {}
+        if take_footer(segment, facts, open)? {
+            return Ok(());
         }
         // The frames may be whole all the same; `verify` reports the footer.
         tracing::warn!(
@@ -379,6 +370,27 @@ fn ensure_index(order: &Order, open: &OpenFile) -> Result<(), StorageError> {
     }
     segment.keep_index(index_of_frames(order, open)?);
     Ok(())
+}
+
+/// Loads the index from the footer; false where that is damaged.
+fn take_footer(
+    segment: &Segment,
+    facts: &SealedFacts,
+    open: &OpenFile,
+) -> Result<bool, StorageError> {
+    let footer = Footer::read(&**open.file().file(), facts.file_len, segment.salt);
+    match footer {
+        Ok(footer) if (footer.base, footer.end) == (facts.base, facts.end) => {
+            segment.keep_index(footer.index);
+            Ok(true)
+        }
+        Err(FooterError::NewerVersion(found)) => Err(StorageError::NewerVersion {
+            path: open.file().path().to_path_buf(),
+            found,
+            supported: SEGMENT_VERSION,
+        }),
+        _ => Ok(false),
+    }
 }
 
 /// The index of a segment's good frames, however damaged the rest is.
