@@ -1,12 +1,14 @@
 //! The tiers beside what they are made of: zstd, opendal, the disk.
 //!
 //! `cargo bench -p tierlog-benches --bench tiers` runs everything; words behind `--` choose (`scan`,
-//! `transfer`, `beside`). Contestants take turns, and what comes back is held against what went in.
+//! `cold`, `transfer`, `beside`). Contestants take turns, and what comes back is held against what went in.
 
 mod beside;
+mod cold;
 mod made;
 mod scan;
 mod server;
+mod store;
 mod transfer;
 
 use tierlog_benches::{place, table::save, work::wants};
@@ -15,6 +17,9 @@ fn main() {
     println!("directory: {}", place::root().display());
     if wants("scan") {
         scan::run();
+    }
+    if wants("cold") {
+        cold::run();
     }
     if wants("transfer") {
         transfer::run();

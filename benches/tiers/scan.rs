@@ -2,13 +2,13 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
-use tierlog::{From, Offset, Settings, Size, Supervisor};
+use tierlog::{From, Offset, SegmentInfo, Settings, Size, Supervisor};
 use tierlog_benches::{
     place,
     table::{Contestant, compete},
@@ -24,11 +24,28 @@ const BYTES: usize = 256 << 20;
 /// Compressed segments that have no other copy here, one after the other.
 struct Scanned {
     folder: TempDir,
-    size: usize,
     files: Vec<PathBuf>,
-    /// The bytes of these segments.
-    bytes: u64,
-    end: Offset,
+    range: Range,
+}
+
+/// The first records of a stream.
+pub struct Range {
+    /// Bytes of a record.
+    pub size: usize,
+    /// The bytes of the segments.
+    pub bytes: u64,
+    pub end: Offset,
+}
+
+impl Range {
+    /// Of these segments.
+    pub fn of(segments: &[SegmentInfo], size: usize) -> Self {
+        Self {
+            size,
+            bytes: segments.iter().map(|segment| segment.file_len).sum(),
+            end: segments.last().expect("a segment").end,
+        }
+    }
 }
 
 pub fn run() {
@@ -45,11 +62,11 @@ pub fn run() {
             ),
             (
                 "tierlog visit".into(),
-                Box::new(|| scan(&made, async |reader, end| visit(reader, end).await)),
+                Box::new(|| visiting(settings(&made.folder), &made.range)),
             ),
             (
                 "tierlog next_batch".into(),
-                Box::new(|| scan(&made, async |reader, end| batches(reader, end).await)),
+                Box::new(|| batching(settings(&made.folder), &made.range)),
             ),
         ];
         let title = format!(
@@ -75,7 +92,7 @@ fn make(size: usize) -> Scanned {
         let log = Supervisor::open(settings(&folder)).await.expect("a log");
         let stream = log.log().stream("bench").await.expect("a stream");
         fill(&stream, count, |n| line(n, size)).await;
-        let is_settled = |all: &[tierlog::SegmentInfo]| {
+        let is_settled = |all: &[SegmentInfo]| {
             let ended = all.iter().filter(|segment| segment.state != "open");
             ended
                 .clone()
@@ -90,9 +107,7 @@ fn make(size: usize) -> Scanned {
     assert!(!warm.is_empty(), "some are compressed alone");
     Scanned {
         folder,
-        size,
-        end: warm[warm.len() - 1].end,
-        bytes: warm.iter().map(|segment| segment.file_len).sum(),
+        range: Range::of(&warm, size),
         files: warm.into_iter().map(|segment| segment.path).collect(),
     }
 }
@@ -103,17 +118,24 @@ fn alone(made: &Scanned, threads: usize) -> f64 {
     let parts = made.files.chunks(made.files.len().div_ceil(threads));
     let bytes: u64 = thread::scope(|scope| {
         let running: Vec<_> = parts
-            .map(|files| scope.spawn(|| files.iter().map(|path| decode(path)).sum::<u64>()))
+            .map(|files| {
+                scope.spawn(|| {
+                    files
+                        .iter()
+                        .map(|path| decode(&fs::read(path).expect("read")))
+                        .sum::<u64>()
+                })
+            })
             .collect();
         let done = running.into_iter().map(|thread| thread.join());
         done.map(|bytes| bytes.expect("decoded")).sum()
     });
-    assert_eq!(bytes, made.bytes, "all of them");
+    assert_eq!(bytes, made.range.bytes, "all of them");
     bytes as f64 / begun.elapsed().as_secs_f64()
 }
 
-fn decode(path: &Path) -> u64 {
-    let stored = fs::read(path).expect("read");
+/// Decodes the frames of a compressed file, one after the other; gives the bytes of its segment.
+pub fn decode(stored: &[u8]) -> u64 {
     let mut decompressor = Decompressor::new().expect("zstd");
     let mut plain = vec![0; 8 << 20];
     let (mut at, mut sum) = (0, 0);
@@ -130,18 +152,34 @@ fn decode(path: &Path) -> u64 {
     sum
 }
 
-fn scan(made: &Scanned, work: impl AsyncFn(&mut tierlog::Reader, u64) -> (u64, u64)) -> f64 {
+/// Scans these records of the log with these settings by `visit`; gives the bytes of the segments a second.
+pub fn visiting(settings: Settings, range: &Range) -> f64 {
+    scan(settings, range, async |reader, end| {
+        visit(reader, end).await
+    })
+}
+
+/// The same by `next_batch`.
+pub fn batching(settings: Settings, range: &Range) -> f64 {
+    scan(settings, range, async |reader, end| {
+        batches(reader, end).await
+    })
+}
+
+fn scan(
+    settings: Settings,
+    range: &Range,
+    work: impl AsyncFn(&mut tierlog::Reader, u64) -> (u64, u64),
+) -> f64 {
     place::runtime().block_on(async {
-        let log = Supervisor::open(settings(&made.folder))
-            .await
-            .expect("a log");
+        let log = Supervisor::open(settings).await.expect("a log");
         let stream = log.log().stream("bench").await.expect("a stream");
         let begun = Instant::now();
         let mut reader = stream.reader(From::Earliest).await.expect("a reader");
-        let (seen, bytes) = work(&mut reader, made.end.get()).await;
-        let rate = made.bytes as f64 / begun.elapsed().as_secs_f64();
-        assert_eq!(bytes, seen * made.size as u64, "whole records");
-        assert!(seen >= made.end.get(), "all of them");
+        let (seen, bytes) = work(&mut reader, range.end.get()).await;
+        let rate = range.bytes as f64 / begun.elapsed().as_secs_f64();
+        assert_eq!(bytes, seen * range.size as u64, "whole records");
+        assert!(seen >= range.end.get(), "all of them");
         log.shutdown(Duration::from_secs(60)).await.expect("closed");
         rate
     })

@@ -5,7 +5,6 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     ops::Range,
-    path::Path,
     pin::Pin,
     sync::{
         Arc,
@@ -16,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use opendal::{Operator, services};
+use opendal::Operator;
 use tierlog_actors::cold::{Remote, client};
 use tierlog_benches::{
     place,
@@ -33,14 +32,11 @@ use tokio::runtime::Runtime;
 
 use crate::{
     made::{self, Warm},
-    server,
+    store::{self, AT_ONCE, PART, Store},
 };
 
 const ROUNDS: usize = 7;
 const BYTES: usize = 64 << 20;
-/// Parts as the store writes them, and as many at once.
-const PART: usize = 8 << 20;
-const AT_ONCE: usize = 4;
 
 /// A thread for each call, as cheap as any pool beside what it does.
 #[derive(Debug)]
@@ -98,13 +94,11 @@ struct Work {
 
 pub fn run() {
     let bytes = work::count(BYTES) as u64;
-    for name in ["folder", "S3 server"] {
+    for name in store::NAMES {
         let (runtime, folder) = (place::runtime(), place::folder());
         let side = runtime.block_on(async {
-            match name {
-                "folder" => of_folder(folder.path()),
-                _ => of_server(server::start(folder.path()).await),
-            }
+            let store = Store::start(name, folder.path()).await;
+            side(store.operator("theirs"), &store.uri("ours"))
         });
         let made = made::warm(bytes.max(1 << 20));
         let work = Work {
@@ -128,32 +122,6 @@ fn side(operator: Operator, uri: &str) -> Side {
         remote: Remote::new(client.clone()),
         client,
     }
-}
-
-fn of_folder(folder: &Path) -> Side {
-    let (theirs, ours) = (folder.join("theirs"), folder.join("ours"));
-    for path in [&theirs, &ours] {
-        fs::create_dir(path).expect("a folder");
-    }
-    let root = theirs.to_str().expect("a name");
-    let operator = Operator::new(services::Fs::default().root(root)).expect("a folder");
-    side(operator, &format!("fs://{}", ours.display()))
-}
-
-fn of_server(port: u16) -> Side {
-    let endpoint = format!("http://127.0.0.1:{port}");
-    let key = server::KEY;
-    let service = services::S3::default()
-        .bucket("bucket")
-        .root("/theirs")
-        .endpoint(&endpoint)
-        .region("us-east-1")
-        .access_key_id(key)
-        .secret_access_key(key);
-    let operator = Operator::new(service).expect("a bucket");
-    let options = format!("endpoint={endpoint}&region=us-east-1");
-    let secrets = format!("access_key_id={key}&secret_access_key={key}");
-    side(operator, &format!("s3://bucket/ours?{options}&{secrets}"))
 }
 
 impl Work {
@@ -245,22 +213,9 @@ fn fetch(name: &str, work: &Work) {
         let path = work.made.path.with_extension("new");
         let mut file = File::create(&path).expect("a file");
         work.runtime.block_on(async {
-            let key = key.to_string();
-            let mut at = 0;
-            let reader = work.side.operator.reader_with(&key);
-            let reader = reader
-                .chunk(PART)
-                .concurrent(AT_ONCE)
-                .await
-                .expect("a reader");
-            while at < work.bytes.len() as u64 {
-                let end = (at + (PART * AT_ONCE) as u64).min(work.bytes.len() as u64);
-                let part = reader.read(at..end).await.expect("read");
-                for piece in part {
-                    file.write_all(&piece).expect("written");
-                }
-                at = end;
-            }
+            let (key, len) = (key.to_string(), work.bytes.len() as u64);
+            let mut write = |piece: Bytes| file.write_all(&piece).expect("written");
+            store::read(&work.side.operator, &key, len, &mut write).await;
         });
         file.sync_data().expect("synced");
         fs::rename(&path, &work.made.path).expect("renamed");
