@@ -1,7 +1,8 @@
 //! An object, read as if it were a file, by threads that are meant to wait for it.
 
+mod windows;
+
 use std::{
-    collections::VecDeque,
     fmt, io,
     ops::Range,
     pin::Pin,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, TryFutureExt, future, stream, stream::BoxStream};
+use futures::{FutureExt, StreamExt, future, stream, stream::BoxStream};
 use tierlog_cold::{
     client::Client,
     store::{StoreError, StoreErrorKind},
@@ -20,12 +21,7 @@ use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 
 use crate::exec::wait;
 
-/// Windows that are kept, of all objects together.
-const WINDOWS: usize = 8;
-/// The most bytes that are fetched beyond what was asked for.
-const AHEAD_MAX: u64 = 2 << 20;
-/// What is fetched beyond it where reading goes on for the first time.
-const AHEAD_FIRST: u64 = 256 << 10;
+use windows::{Arriving, Window, Windows};
 
 /// One who reads all of an object gets it in parts of so many bytes, of which so many are on their way.
 const PART: u64 = 8 << 20;
@@ -39,23 +35,7 @@ pub struct Remote {
     client: Client,
     /// The calls of a store need a runtime; those who wait for them are plain threads.
     runtime: Handle,
-    windows: Mutex<VecDeque<Window>>,
-}
-
-/// A stretch of an object that was fetched.
-#[derive(Debug, Clone)]
-struct Window {
-    key: SegmentKey,
-    from: u64,
-    bytes: Bytes,
-    /// How much more than was asked for it holds.
-    ahead: u64,
-}
-
-impl Window {
-    fn end(&self) -> u64 {
-        self.from + self.bytes.len() as u64
-    }
+    windows: Mutex<Windows>,
 }
 
 impl Remote {
@@ -100,47 +80,67 @@ impl Remote {
 
     /// Forgets what it holds of a segment: what a store has sent may be other bytes than it holds.
     pub fn forget(&self, key: &SegmentKey) {
-        self.lock().retain(|window| window.key != *key);
+        self.lock().forget(key);
     }
 
     /// The bytes of a range, some of which may be at hand. Blocks.
     fn read(&self, file: &RemoteFile, range: Range<u64>) -> io::Result<Bytes> {
-        let RemoteFile { key, len, .. } = file;
-        let ahead = {
-            let windows = self.lock();
-            let mut own = windows.iter().filter(|window| window.key == *key);
-            if let Some(window) = own
-                .clone()
-                .find(|window| window.from <= range.start && range.end <= window.end())
-            {
-                let at = |pos: u64| usize::try_from(pos - window.from).unwrap_or(usize::MAX);
-                return Ok(window.bytes.slice(at(range.start)..at(range.end)));
+        let (mut at, mut parts) = (range.start, Vec::new());
+        let mut is_again = false;
+        while at < range.end {
+            let (window, is_own) = self.window(file, at..range.end);
+            match self.wait(file, window.bytes()) {
+                Ok(Some(bytes)) => {
+                    let part = window.part(&bytes, at..range.end);
+                    if part.is_empty() {
+                        break;
+                    }
+                    at += part.len() as u64;
+                    parts.push(part);
+                }
+                // What somebody fetched ahead, perhaps a while ago, says nothing about now.
+                _ if !is_own && !is_again => {
+                    self.lock().let_go(&window);
+                    is_again = true;
+                }
+                failed => {
+                    self.lock().let_go(&window);
+                    // It ends before.
+                    failed?;
+                    break;
+                }
             }
-            // Reading goes on behind what was fetched before, or in it.
-            own.find(|window| (window.from..=window.end()).contains(&range.start))
-                .map_or(0, |window| (window.ahead * 2).clamp(AHEAD_FIRST, AHEAD_MAX))
-        };
-        let fetch = range.start..range.end.saturating_add(ahead).min(*len).max(range.end);
-        // Empty where the object ends before.
-        let key_text = key.to_string();
-        let read = self.client.read(&key_text, fetch.clone()).map_ok(Some);
-        let bytes = self.wait(file, read)?.unwrap_or_default();
-        let asked = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-        let part = bytes.slice(..asked.min(bytes.len()));
-        let window = Window {
-            key: *key,
-            from: fetch.start,
-            bytes,
-            ahead,
-        };
-        let mut windows = self.lock();
-        // What was read before is not read again by one who goes on.
-        windows.retain(|known| known.key != *key);
-        if windows.len() == WINDOWS {
-            windows.pop_front();
         }
-        windows.push_back(window);
-        Ok(part)
+        Ok(match &parts[..] {
+            [part] => part.clone(),
+            parts => parts.concat().into(),
+        })
+    }
+
+    /// The window that holds the beginning of a range, and whether it was begun for this. Whoever comes to the
+    /// second half of one by reading on has the next one begun.
+    fn window(&self, file: &RemoteFile, range: Range<u64>) -> (Window, bool) {
+        let (key, len) = (&file.key, file.len);
+        let mut windows = self.lock();
+        if let Some(window) = windows.find(key, range.start) {
+            if let Some((next, ahead)) = windows.behind(&window, range.end, len) {
+                let next = Window::new(*key, next.clone(), ahead, self.begin(key, next));
+                windows.keep(next);
+            }
+            return (window, false);
+        }
+        let (fetch, ahead) = windows.fetch(key, &range, len);
+        let window = Window::new(*key, fetch.clone(), ahead, self.begin(key, fetch));
+        windows.keep(window.clone());
+        (window, true)
+    }
+
+    /// Begins to fetch: it comes whether somebody waits for it meanwhile or not.
+    fn begin(&self, key: &SegmentKey, range: Range<u64>) -> Arriving {
+        let _entered = self.runtime.enter();
+        coming(&self.client, &self.runtime, key.to_string(), range)
+            .boxed()
+            .shared()
     }
 
     /// The same for one who reads all of it.
@@ -156,7 +156,7 @@ impl Remote {
             // One who looks at the head and the index first shall not have asked for all that follows.
             *flow = Flow::default();
             let key = file.key.to_string();
-            let read = self.client.read(&key, range.clone()).map_ok(Some);
+            let read = self.client.read(&key, range.clone());
             flow.bytes = self.wait(file, read)?.unwrap_or_default();
             flow.from = range.start;
             return Ok(flow.bytes.clone());
@@ -165,7 +165,9 @@ impl Remote {
             let end = flow.end();
             let begin = || Flow::parts(self, file, end);
             let parts = flow.parts.get_or_insert_with(begin);
-            match self.wait(file, parts.next().map(Option::transpose)) {
+            // Behind the last one there is nothing.
+            let short = || Err(StoreError::new(StoreErrorKind::Short, "the end"));
+            match self.wait(file, parts.next().map(|part| part.unwrap_or_else(short))) {
                 Ok(Some(part)) => flow.push(range.start, &part),
                 // It ends before.
                 Ok(None) => {
@@ -181,11 +183,11 @@ impl Remote {
         Ok(flow.slice(range))
     }
 
-    /// Waits for the store.
+    /// Waits for the store; `None` where the object ends before.
     fn wait<T>(
         &self,
         file: &RemoteFile,
-        answer: impl Future<Output = Result<Option<T>, StoreError>>,
+        answer: impl Future<Output = Result<T, StoreError>>,
     ) -> io::Result<Option<T>> {
         let alive = file.alive.clone();
         let _entered = self.runtime.enter();
@@ -197,7 +199,7 @@ impl Remote {
             }
         });
         let error = match answered {
-            Ok(answer) => return Ok(answer),
+            Ok(answer) => return Ok(Some(answer)),
             Err(None) => return Err(io::Error::other("nobody waits for it any more")),
             Err(Some(error)) if error.kind == StoreErrorKind::Short => return Ok(None),
             Err(Some(error)) => error,
@@ -211,7 +213,7 @@ impl Remote {
         Err(io::Error::new(kind, error))
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Window>> {
+    fn lock(&self) -> MutexGuard<'_, Windows> {
         self.windows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -233,16 +235,9 @@ impl Flow {
     fn parts(remote: &Remote, file: &RemoteFile, from: u64) -> Parts {
         let (client, runtime) = (remote.client.clone(), remote.runtime.clone());
         let (key, len) = (file.key.to_string(), file.len);
-        let parts = (from..len).step_by(PART as usize).map(move |from| {
-            let (client, key) = (client.clone(), key.clone());
-            let read = async move { client.read(&key, from..(from + PART).min(len)).await };
-            let mut read = read.boxed();
-            // What is there at once needs no task, nor a runtime that has a thread for it.
-            match (&mut read).now_or_never() {
-                Some(part) => future::ready(part).left_future(),
-                None => Coming(runtime.spawn(read)).right_future(),
-            }
-        });
+        let parts = (from..len)
+            .step_by(PART as usize)
+            .map(move |from| coming(&client, &runtime, key.clone(), from..(from + PART).min(len)));
         stream::iter(parts).buffered(AT_ONCE).boxed()
     }
 
@@ -265,6 +260,22 @@ impl Flow {
         let len = self.bytes.len();
         let (begin, end) = (at(range.start).min(len), at(range.end).min(len));
         self.bytes.slice(begin..end.max(begin))
+    }
+}
+
+/// Begins to read a range.
+fn coming(
+    client: &Client,
+    runtime: &Handle,
+    key: String,
+    range: Range<u64>,
+) -> impl Future<Output = Result<Bytes, StoreError>> + Send + use<> {
+    let client = client.clone();
+    let mut read = async move { client.read(&key, range).await }.boxed();
+    // What is there at once needs no task, nor a runtime that has a thread for it.
+    match (&mut read).now_or_never() {
+        Some(part) => future::ready(part).left_future(),
+        None => Coming(runtime.spawn(read)).right_future(),
     }
 }
 

@@ -1,9 +1,15 @@
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
-use tierlog_cold::store::{MemoryStore, Store};
+use tierlog_cold::store::{Answer, Listed, MemoryStore, Source, Store};
 use tierlog_storage::{Epoch, Offset, SegmentNo, StreamId};
 
-use super::*;
+use super::{
+    windows::{AHEAD_MAX, WINDOWS},
+    *,
+};
 use crate::cold::client;
 
 fn key() -> SegmentKey {
@@ -20,18 +26,195 @@ fn noise(len: usize) -> Vec<u8> {
     (0..len).map(|_| random.u8(..)).collect()
 }
 
+/// A store that notes what is read, and refuses it where it is told to.
+#[derive(Debug)]
+struct Noting {
+    store: MemoryStore,
+    reads: Mutex<Vec<Range<u64>>>,
+    /// The number of the read that fails, from 1.
+    fails: AtomicUsize,
+}
+
+impl Noting {
+    fn reads(&self) -> Vec<Range<u64>> {
+        self.reads.lock().expect("not poisoned").clone()
+    }
+}
+
+impl Store for Noting {
+    fn place(&self) -> &str {
+        self.store.place()
+    }
+
+    fn is_durable(&self) -> bool {
+        self.store.is_durable()
+    }
+
+    fn create<'a>(&'a self, key: &'a str, source: Arc<dyn Source>) -> Answer<'a, ()> {
+        self.store.create(key, source)
+    }
+
+    fn replace<'a>(&'a self, key: &'a str, bytes: Bytes) -> Answer<'a, ()> {
+        self.store.replace(key, bytes)
+    }
+
+    fn read<'a>(&'a self, key: &'a str, range: Range<u64>) -> Answer<'a, Bytes> {
+        let mut reads = self.reads.lock().expect("not poisoned");
+        reads.push(range.clone());
+        if reads.len() == self.fails.load(Ordering::SeqCst) {
+            let refused = StoreError::new(StoreErrorKind::Denied, "not now");
+            return Box::pin(future::ready(Err(refused)));
+        }
+        self.store.read(key, range)
+    }
+
+    fn stat<'a>(&'a self, key: &'a str) -> Answer<'a, u64> {
+        self.store.stat(key)
+    }
+
+    fn delete<'a>(&'a self, key: &'a str) -> Answer<'a, ()> {
+        self.store.delete(key)
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a str>,
+        most: usize,
+    ) -> Answer<'a, Vec<Listed>> {
+        self.store.list(prefix, after, most)
+    }
+}
+
 /// An object, and what reads it, on a thread that may block.
 async fn with_object<T: Send + 'static>(
     bytes: Vec<u8>,
     test: impl FnOnce(Arc<Remote>, SegmentKey) -> T + Send + 'static,
 ) -> T {
+    with_notes(bytes, |remote, key, _| test(remote, key)).await
+}
+
+/// The same, and what the store notes.
+async fn with_notes<T: Send + 'static>(
+    bytes: Vec<u8>,
+    test: impl FnOnce(Arc<Remote>, SegmentKey, Arc<Noting>) -> T + Send + 'static,
+) -> T {
     let (store, key) = (MemoryStore::new(), key());
     let name = key.to_string();
     let created = store.create(&name, Arc::new(Bytes::from(bytes)));
     created.await.expect("it is new");
-    let remote = Remote::new(client(Arc::new(store)));
-    let done = tokio::task::spawn_blocking(move || test(remote, key));
+    let store = Arc::new(Noting {
+        store,
+        reads: Mutex::default(),
+        fails: AtomicUsize::new(0),
+    });
+    let remote = Remote::new(client(Arc::clone(&store) as Arc<dyn Store>));
+    let done = tokio::task::spawn_blocking(move || test(remote, key, store));
     done.await.expect("no panic")
+}
+
+/// The pieces of an object in the order in which a scan wants them: each job is for the piece behind the next.
+fn as_a_scan_reads(pieces: u64) -> impl Iterator<Item = u64> {
+    let pairs = (0..pieces / 2).flat_map(|pair| [2 * pair + 1, 2 * pair]);
+    pairs.filter(move |piece| *piece < pieces)
+}
+
+const PIECE: u64 = 64 << 10;
+
+/// Reads them; gives those that could not be read.
+fn read_all(file: &Latched, expected: &[u8], pieces: impl Iterator<Item = u64>) -> Vec<u64> {
+    let mut failed = Vec::new();
+    for piece in pieces {
+        let mut buffer = vec![0; PIECE as usize];
+        let from = usize::try_from(piece * PIECE).expect("small");
+        match file.read_at(&mut buffer, piece * PIECE) {
+            Ok(read) => {
+                assert_eq!(read, buffer.len());
+                assert!(buffer == expected[from..from + read], "piece {piece}");
+            }
+            Err(_) => failed.push(piece),
+        }
+    }
+    failed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_of_a_scan_that_overtake_each_other_ask_for_each_byte_once_and_in_few_calls() {
+    let bytes = noise(256 * PIECE as usize);
+    let expected = bytes.clone();
+    let reads = with_notes(bytes, move |remote, key, store| {
+        let file = remote.file(key, expected.len() as u64);
+        let failed = read_all(&file, &expected, as_a_scan_reads(256));
+        assert!(failed.is_empty());
+        store.reads()
+    });
+    let mut reads = reads.await;
+    assert!(reads.len() <= 16, "{} calls: {reads:?}", reads.len());
+    reads.sort_by_key(|range| range.start);
+    let twice: u64 = reads
+        .windows(2)
+        .map(|pair| pair[0].end.saturating_sub(pair[1].start))
+        .sum();
+    assert!(twice <= PIECE, "{reads:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_who_reads_here_and_there_gets_what_he_asks_for_and_no_more() {
+    let bytes = noise(256 * PIECE as usize);
+    let expected = bytes.clone();
+    let reads = with_notes(bytes, move |remote, key, store| {
+        let file = remote.file(key, expected.len() as u64);
+        // Far from each other, back and forth.
+        let pieces = (0..40).map(|step| step * 101 % 256);
+        assert!(read_all(&file, &expected, pieces).is_empty());
+        store.reads()
+    });
+    let reads = reads.await;
+    assert_eq!(reads.len(), 40);
+    assert!(reads.iter().all(|read| read.end - read.start == PIECE));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_fetched_ahead_is_asked_for_again_by_who_wants_it() {
+    let bytes = noise(128 * PIECE as usize);
+    let expected = bytes.clone();
+    with_notes(bytes, move |remote, key, store| {
+        let calls = {
+            let file = remote.file(key, expected.len() as u64);
+            assert!(read_all(&file, &expected, 0..128).is_empty());
+            store.reads().len()
+        };
+        for fails in 1..=calls {
+            remote.forget(&key);
+            store.reads.lock().expect("not poisoned").clear();
+            store.fails.store(fails, Ordering::SeqCst);
+            let file = remote.file(key, expected.len() as u64);
+            let failed = read_all(&file, &expected, 0..128);
+            // The first two are asked for by who wants them, and it is told.
+            assert_eq!(failed.len(), usize::from(fails <= 2), "{fails}: {failed:?}");
+        }
+        assert!(calls > 4, "some were ahead");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_kept_of_objects_is_a_few_windows_however_many_are_read() {
+    let len = 64 * PIECE as usize;
+    let bytes = noise(len);
+    let expected = bytes.clone();
+    with_notes(bytes, move |remote, key, _| {
+        let file = remote.file(key, len as u64);
+        for piece in (0..64).chain((0..64).map(|step| step * 27 % 64)) {
+            assert!(read_all(&file, &expected, piece..piece + 1).is_empty());
+            let kept = remote.lock().kept();
+            assert!(kept.len() <= WINDOWS);
+            assert!(kept.iter().all(|bytes| *bytes <= AHEAD_MAX + PIECE));
+        }
+        remote.forget(&key);
+        assert!(remote.lock().kept().is_empty());
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
