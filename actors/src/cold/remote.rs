@@ -21,7 +21,7 @@ use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 
 use crate::exec::wait;
 
-use windows::{Arriving, Window, Windows};
+use windows::{Fetch, Window, Windows};
 
 /// One who reads all of an object gets it in parts of so many bytes, of which so many are on their way.
 const PART: u64 = 8 << 20;
@@ -120,27 +120,25 @@ impl Remote {
     /// The window that holds the beginning of a range, and whether it was begun for this. Whoever comes to the
     /// second half of one by reading on has the next one begun.
     fn window(&self, file: &RemoteFile, range: Range<u64>) -> (Window, bool) {
-        let (key, len) = (&file.key, file.len);
         let mut windows = self.lock();
-        if let Some(window) = windows.find(key, range.start) {
-            if let Some((next, ahead)) = windows.behind(&window, range.end, len) {
-                let next = Window::new(*key, next.clone(), ahead, self.begin(key, next));
-                windows.keep(next);
+        if let Some(window) = windows.find(&file.key, range.start) {
+            if let Some(fetch) = windows.behind(&window, range.end, file.len) {
+                windows.keep(self.begin(file, fetch));
             }
             return (window, false);
         }
-        let (fetch, ahead) = windows.fetch(key, &range, len);
-        let window = Window::new(*key, fetch.clone(), ahead, self.begin(key, fetch));
+        let fetch = windows.fetch(&file.key, &range, file.len);
+        let window = self.begin(file, fetch);
         windows.keep(window.clone());
         (window, true)
     }
 
     /// Begins to fetch: it comes whether somebody waits for it meanwhile or not.
-    fn begin(&self, key: &SegmentKey, range: Range<u64>) -> Arriving {
+    fn begin(&self, file: &RemoteFile, fetch: Fetch) -> Window {
         let _entered = self.runtime.enter();
-        coming(&self.client, &self.runtime, key.to_string(), range)
-            .boxed()
-            .shared()
+        let key = file.key.to_string();
+        let bytes = coming(&self.client, &self.runtime, key, fetch.range.clone());
+        Window::new(file.key, file.len, fetch, bytes.boxed().shared())
     }
 
     /// The same for one who reads all of it.

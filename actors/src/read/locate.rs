@@ -313,11 +313,8 @@ impl Reader {
                 None => return,
             },
         };
-        let beyond = beyond.filter(|beyond| {
-            next < beyond.offset
-                && beyond.offset < limit.min(segment.end())
-                && !segment.copies.is_remote()
-        });
+        let beyond = beyond
+            .filter(|beyond| next < beyond.offset && beyond.offset < limit.min(segment.end()));
         let wanted = [Some((next, spot)), beyond.map(|spot| (spot.offset, spot))];
         let mut old = std::mem::take(&mut self.ahead);
         for (slot, (offset, spot)) in wanted.into_iter().flatten().enumerate() {

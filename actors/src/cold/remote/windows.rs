@@ -21,7 +21,7 @@ pub(super) const AHEAD_FIRST: u64 = 256 << 10;
 const NEAR: u64 = 256 << 10;
 
 /// The answer of the store, for however many wait for it.
-pub(super) type Arriving = Shared<BoxFuture<'static, Result<Bytes, StoreError>>>;
+type Arriving = Shared<BoxFuture<'static, Result<Bytes, StoreError>>>;
 
 /// A stretch of an object.
 #[derive(Clone)]
@@ -30,15 +30,19 @@ pub(super) struct Window {
     range: Range<u64>,
     /// How much more than was asked for it holds; 0 where nobody read on.
     ahead: u64,
+    /// It holds the end of the object.
+    ends: bool,
     bytes: Arriving,
 }
 
 impl Window {
-    pub(super) fn new(key: SegmentKey, range: Range<u64>, ahead: u64, bytes: Arriving) -> Self {
+    /// One of an object of so many bytes.
+    pub(super) fn new(key: SegmentKey, len: u64, fetch: Fetch, bytes: Arriving) -> Self {
         Self {
             key,
-            range,
-            ahead,
+            ends: fetch.range.end >= len,
+            range: fetch.range,
+            ahead: fetch.ahead,
             bytes,
         }
     }
@@ -67,6 +71,14 @@ impl fmt::Debug for Window {
     }
 }
 
+/// What to fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fetch {
+    pub(super) range: Range<u64>,
+    /// How much of that is ahead of what is asked for.
+    pub(super) ahead: u64,
+}
+
 /// Those of all objects, the one last that was used last.
 #[derive(Debug, Default)]
 pub(super) struct Windows(VecDeque<Window>);
@@ -80,37 +92,41 @@ impl Windows {
         Some(window)
     }
 
-    /// What to fetch for a range of an object of so many bytes whose beginning is in no window; and how much
-    /// of that is ahead.
-    pub(super) fn fetch(
-        &self,
-        key: &SegmentKey,
-        range: &Range<u64>,
-        len: u64,
-    ) -> (Range<u64>, u64) {
+    /// What to fetch for a range of an object of so many bytes whose beginning is in no window.
+    pub(super) fn fetch(&self, key: &SegmentKey, range: &Range<u64>, len: u64) -> Fetch {
         let own = self.0.iter().filter(|window| window.key == *key);
         let before = own
             .filter(|window| window.range.end <= range.start)
             .filter(|window| range.start - window.range.end <= NEAR)
             .max_by_key(|window| window.range.end);
-        let Some(before) = before else {
-            return (range.clone(), 0);
+        let (from, ahead) = match before {
+            // With what was leapt over: somebody is about to come for it.
+            Some(before) => (before.range.end, further(before.ahead)),
+            None if range.start == 0 => (0, self.carried(key)),
+            None => (range.start, 0),
         };
-        // With what was leapt over: somebody is about to come for it.
-        let from = before.range.end;
-        let ahead = further(before.ahead);
         let end = (from + (range.end - range.start) + ahead).min(len);
-        (from..end.max(range.end), ahead)
+        Fetch {
+            range: from..end.max(range.end),
+            ahead,
+        }
+    }
+
+    /// How much one has ahead who read the object before this one to its end.
+    fn carried(&self, key: &SegmentKey) -> u64 {
+        let is_before = |other: &SegmentKey| {
+            other.stream == key.stream && other.segment.0.checked_add(1) == Some(key.segment.0)
+        };
+        let before = self.0.iter().filter(|window| is_before(&window.key));
+        let ends = before
+            .filter(|window| window.ends)
+            .map(|window| window.ahead);
+        ends.max().unwrap_or(0)
     }
 
     /// What is to be fetched behind a window, if one who reads up to a byte is about to come there. What lies
     /// before the window is forgotten then: nobody reads it again who goes on.
-    pub(super) fn behind(
-        &mut self,
-        window: &Window,
-        up_to: u64,
-        len: u64,
-    ) -> Option<(Range<u64>, u64)> {
+    pub(super) fn behind(&mut self, window: &Window, up_to: u64, len: u64) -> Option<Fetch> {
         let Range { start, end } = window.range;
         if window.ahead == 0 || up_to < start + (end - start) / 2 || end >= len {
             return None;
@@ -126,7 +142,10 @@ impl Windows {
         self.0
             .retain(|other| !own(other) || other.range.end > start);
         let ahead = further(window.ahead);
-        Some((end..(end + ahead).min(len), ahead))
+        Some(Fetch {
+            range: end..(end + ahead).min(len),
+            ahead,
+        })
     }
 
     /// Keeps one; the one that was used longest ago goes if there are too many.
@@ -158,4 +177,58 @@ impl Windows {
 /// How much is fetched ahead by one who had this much.
 fn further(ahead: u64) -> u64 {
     (ahead * 2).clamp(AHEAD_FIRST, AHEAD_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt, future};
+    use tierlog_storage::{Epoch, Offset, SegmentNo, StreamId};
+
+    use super::*;
+
+    const LEN: u64 = 5 << 20;
+
+    fn window(key: SegmentKey, fetch: Fetch) -> Window {
+        let bytes = future::ready(Ok(Bytes::new())).boxed().shared();
+        Window::new(key, LEN, fetch, bytes)
+    }
+
+    /// Reads an object in small pieces, head and end first, and gives how often something was fetched.
+    fn read_on(windows: &mut Windows, key: SegmentKey) -> usize {
+        let mut fetched = 0;
+        let pieces = (0..LEN).step_by(64 << 10).map(|pos| pos..pos + (64 << 10));
+        let opening = [0..128, LEN - 4_096..LEN];
+        for range in opening.into_iter().chain(pieces) {
+            let fetch = match windows.find(&key, range.start) {
+                Some(window) => windows.behind(&window, range.end, LEN),
+                None => Some(windows.fetch(&key, &range, LEN)),
+            };
+            if let Some(fetch) = fetch {
+                fetched += 1;
+                windows.keep(window(key, fetch));
+            }
+        }
+        fetched
+    }
+
+    #[test]
+    fn one_who_reads_on_in_the_next_object_begins_there_with_what_he_had_ahead() {
+        let stream = StreamId::generate();
+        let of = |stream, no: u64| SegmentKey {
+            stream,
+            base: Offset(no * 100),
+            epoch: Epoch(1),
+            segment: SegmentNo(no),
+        };
+        let mut windows = Windows::default();
+        let first = read_on(&mut windows, of(stream, 6));
+        let next = read_on(&mut windows, of(stream, 7));
+        assert!(next <= 4 && next < first, "{next} behind {first}");
+        // Not in that of another stream, nor in one further on.
+        for other in [of(StreamId::generate(), 8), of(stream, 9)] {
+            let range = 0..128;
+            let fetch = windows.fetch(&other, &range, LEN);
+            assert_eq!(fetch, Fetch { range, ahead: 0 });
+        }
+    }
 }
