@@ -7,7 +7,10 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -43,15 +46,23 @@ struct Traffic {
 struct Now {
     /// Syncs that have ended for which somebody waited.
     awaited: u64,
-    /// Pieces that are being synced.
+    /// Syncs of pieces that are under way.
     pieces: u32,
+    /// Awaited syncs at the last look.
+    seen: u64,
+    /// Looks until nobody is in a hurry.
+    hurry: u32,
 }
 
 impl Traffic {
     const fn new(patience: Duration) -> Self {
-        let (awaited, pieces) = (0, 0);
         Self {
-            now: Mutex::new(Now { awaited, pieces }),
+            now: Mutex::new(Now {
+                awaited: 0,
+                pieces: 0,
+                seen: 0,
+                hurry: 0,
+            }),
             changed: Condvar::new(),
             patience,
         }
@@ -61,8 +72,16 @@ impl Traffic {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn awaited(&self) -> u64 {
-        self.now().awaited
+    /// Whether others wait for syncs. Whoever has written a whole piece asks, and with him it begins; who has
+    /// less to sync gives way as well, while it lasts.
+    fn is_hurried(&self, is_piece: bool) -> bool {
+        let mut now = self.now();
+        now.hurry = match now.awaited != now.seen && (is_piece || now.hurry > 0) {
+            true => QUIET_AFTER,
+            false => now.hurry.saturating_sub(1),
+        };
+        now.seen = now.awaited;
+        now.hurry > 0
     }
 
     fn note_awaited(&self) {
@@ -86,9 +105,18 @@ impl Traffic {
         let _under_way = UnderWay(self);
         sync()
     }
+
+    /// Syncs what is left behind the last piece, or a folder: a few KiB, and a commit of the file system's journal,
+    /// behind which others wait as well.
+    fn last(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        match self.is_hurried(false) {
+            true => self.piece(sync),
+            false => sync(),
+        }
+    }
 }
 
-/// A piece that is being synced. It counts until it is over, also where the disk panics: else each piece behind it
+/// A sync that is under way. It counts until it is over, also where the disk panics: else each piece behind it
 /// would wait for as long as it may.
 struct UnderWay<'a>(&'a Traffic);
 
@@ -114,7 +142,7 @@ impl Disk for GentleDisk {
     fn create_new(&self, path: &Path) -> io::Result<SharedFile> {
         Ok(Arc::new(GentleFile {
             inner: self.0.create_new(path)?,
-            pieces: Mutex::new(Pieces::new(TRAFFIC.awaited())),
+            unsynced: AtomicUsize::new(0),
         }))
     }
 
@@ -147,7 +175,7 @@ impl Disk for GentleDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.0.sync_dir(dir)
+        TRAFFIC.last(|| self.0.sync_dir(dir))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
@@ -171,41 +199,18 @@ impl Disk for GentleDisk {
 #[derive(Debug)]
 struct GentleFile {
     inner: SharedFile,
-    pieces: Mutex<Pieces>,
+    /// Bytes that were written since a piece was last whole.
+    unsynced: AtomicUsize,
 }
 
-/// When to sync.
-#[derive(Debug)]
-struct Pieces {
-    unsynced: usize,
-    /// Awaited syncs at the last look.
-    seen: u64,
-    /// Looks until nobody is in a hurry.
-    hurry: u32,
-}
-
-impl Pieces {
-    fn new(awaited: u64) -> Self {
-        Self {
-            unsynced: 0,
-            seen: awaited,
-            hurry: 0,
+impl GentleFile {
+    /// Whether a piece is whole with so many bytes more.
+    fn is_whole(&self, len: usize) -> bool {
+        let is_whole = self.unsynced.fetch_add(len, Ordering::Relaxed) + len >= PIECE;
+        if is_whole {
+            self.unsynced.store(0, Ordering::Relaxed);
         }
-    }
-
-    /// Whether to sync now that so much more is written.
-    fn wrote(&mut self, len: usize, awaited: u64) -> bool {
-        self.unsynced += len;
-        if self.unsynced < PIECE {
-            return false;
-        }
-        self.unsynced = 0;
-        self.hurry = match awaited != self.seen {
-            true => QUIET_AFTER,
-            false => self.hurry.saturating_sub(1),
-        };
-        self.seen = awaited;
-        self.hurry > 0
+        is_whole
     }
 }
 
@@ -223,9 +228,7 @@ impl DiskFile for GentleFile {
         for part in buf.chunks(PIECE) {
             self.inner.write_at(part, pos)?;
             pos += part.len() as u64;
-            let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
-            if pieces.wrote(part.len(), TRAFFIC.awaited()) {
-                drop(pieces);
+            if self.is_whole(part.len()) && TRAFFIC.is_hurried(true) {
                 TRAFFIC.piece(|| self.inner.sync_data())?;
             }
         }
@@ -241,7 +244,7 @@ impl DiskFile for GentleFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.inner.sync_data()
+        TRAFFIC.last(|| self.inner.sync_data())
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -280,16 +283,52 @@ mod tests {
     };
 
     #[test]
-    fn pieces_are_synced_while_somebody_waits_for_syncs_and_for_a_while_after() {
-        let mut pieces = Pieces::new(7);
-        assert!(!pieces.wrote(10 * PIECE, 7), "nobody does");
-        assert!(!pieces.wrote(PIECE - 1, 8), "it is not a whole one");
-        assert!(pieces.wrote(1, 8));
+    fn pieces_wait_while_others_wait_for_syncs_and_for_a_while_after() {
+        let traffic = Traffic::new(Duration::ZERO);
+        assert!(!traffic.is_hurried(true), "nobody does");
+        traffic.note_awaited();
+        assert!(!traffic.is_hurried(false), "nobody has written a piece");
+        traffic.note_awaited();
+        assert!(traffic.is_hurried(true));
         for _ in 1..QUIET_AFTER {
-            assert!(pieces.wrote(PIECE, 8));
+            assert!(traffic.is_hurried(true));
         }
-        assert!(!pieces.wrote(PIECE, 8), "nobody has synced since");
-        assert!(pieces.wrote(PIECE, 9));
+        assert!(!traffic.is_hurried(true), "nobody has synced since");
+        traffic.note_awaited();
+        assert!(traffic.is_hurried(true));
+        traffic.note_awaited();
+        for _ in 0..QUIET_AFTER {
+            assert!(traffic.is_hurried(false), "and so does what is left");
+        }
+        assert!(!traffic.is_hurried(false));
+    }
+
+    #[test]
+    fn a_piece_is_whole_with_its_last_byte() {
+        let disk = GentleDisk::new(Arc::new(SimDisk::new()));
+        disk.create_new(Path::new("/file")).unwrap();
+        let file = GentleFile {
+            inner: disk.open(Path::new("/file"), Access::ReadWrite).unwrap(),
+            unsynced: AtomicUsize::new(0),
+        };
+        assert!(!file.is_whole(PIECE - 1));
+        assert!(file.is_whole(1));
+        assert!(!file.is_whole(PIECE - 1));
+    }
+
+    #[test]
+    fn what_is_left_behind_the_pieces_waits_for_its_turn_as_well() {
+        beside_syncs(1, |traffic| {
+            while !traffic.is_hurried(true) {}
+            for _ in 0..100 {
+                let before = traffic.now().awaited;
+                let synced = traffic.last(|| {
+                    assert!(traffic.now().awaited > before);
+                    Ok(())
+                });
+                synced.unwrap();
+            }
+        });
     }
 
     /// Lets threads sync pieces, and notes syncs until all of them are done.
@@ -320,9 +359,9 @@ mod tests {
     fn a_piece_goes_behind_a_sync_that_somebody_waited_for() {
         beside_syncs(1, |traffic| {
             for _ in 0..100 {
-                let before = traffic.awaited();
+                let before = traffic.now().awaited;
                 let synced = traffic.piece(|| {
-                    assert!(traffic.awaited() > before);
+                    assert!(traffic.now().awaited > before);
                     Ok(())
                 });
                 synced.unwrap();
