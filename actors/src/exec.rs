@@ -34,8 +34,10 @@ pub type Job = Box<dyn FnOnce() + Send>;
 /// Which threads a job runs on, so that a reader never waits behind a sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// Writes and syncs.
+    /// Writes, and syncs that go with them.
     Write,
+    /// Syncs of streams alone, as many at once as are allowed.
+    Sync,
     /// Reads.
     Read,
     /// Compression and what undoes it: long work that nobody waits for.
@@ -58,12 +60,17 @@ pub trait Executor: Send + Sync + fmt::Debug + 'static {
 /// Readers' jobs that wait for Tier 2 at once, and threads that make the calls of one that is a folder.
 pub const FETCHING: usize = 4;
 
-/// Real threads: one pool for writes and syncs, one for reads, one for compression, one that waits for
+/// The most threads that writes need, besides two: they end in the page cache as a rule, and few of them sync.
+const WRITING: usize = 4;
+
+/// Real threads: one pool for writes, one for syncs, one for reads, one for compression, one that waits for
 /// Tier 2.
 #[derive(Debug)]
 pub struct ThreadPool {
     /// None for those who only read.
     write: Option<Threads>,
+    /// The same.
+    sync: Option<Threads>,
     read: Threads,
     /// None for those who only read.
     compress: Option<Threads>,
@@ -74,16 +81,22 @@ pub struct ThreadPool {
 }
 
 impl ThreadPool {
-    /// Starts `threads` threads and two more for writes and syncs, as many, but at most four, for
-    /// reads, and `compressing` for compression. They end when the pool is dropped and their queue is
-    /// empty.
+    /// Starts `threads` threads for syncs, as many, but at most four, and two more for writes, as many, but at
+    /// most four, for reads, and `compressing` for compression. They end when the pool is dropped and their
+    /// queue is empty.
     ///
     /// # Errors
     /// When the system refuses another thread.
     pub fn start(threads: usize, compressing: usize, queue: usize) -> std::io::Result<Self> {
         Ok(Self {
-            // Two more than may sync at once, so that a write never waits behind syncs alone.
-            write: Some(Threads::start("write", threads + 2, queue, || ())?),
+            // Two more, so that a write does not wait behind a commit of the manifest and a new segment.
+            write: Some(Threads::start(
+                "write",
+                threads.min(WRITING) + 2,
+                queue,
+                || (),
+            )?),
+            sync: Some(Threads::start("sync", threads, queue, || ())?),
             compress: Some(Threads::start("compress", compressing, queue, give_way)?),
             ..Self::start_for_reading(threads, queue)?
         })
@@ -96,6 +109,7 @@ impl ThreadPool {
     pub fn start_for_reading(threads: usize, queue: usize) -> std::io::Result<Self> {
         Ok(Self {
             write: None,
+            sync: None,
             compress: None,
             fetch: None,
             store: None,
@@ -134,6 +148,7 @@ impl Executor for ThreadPool {
     fn submit(&self, work: Work, job: Job) -> Result<(), Job> {
         let pool = match work {
             Work::Write => self.write.as_ref(),
+            Work::Sync => self.sync.as_ref(),
             Work::Read => Some(&self.read),
             Work::Compress => self.compress.as_ref(),
             Work::Fetch => self.fetch.as_ref(),

@@ -86,7 +86,7 @@ pub struct Options {
     pub manifest_chunk: u64,
     /// A manifest file longer than this is replaced by a snapshot.
     pub manifest_rotate: u64,
-    /// Threads for writes and syncs.
+    /// Streams synced at once, each by a thread of its own; threads for writes and reads follow from it.
     pub io_threads: usize,
     /// Streams open at once.
     pub max_streams: usize,

@@ -70,7 +70,7 @@ table! {
     stall_after = "30s", "a call to the disk that takes longer closes its stream, or the log";
     manifest_chunk = "256KiB", "size of a manifest chunk (16KiB to 1MiB, whole pages of 4KiB)";
     manifest_rotate = "4MiB", "the manifest goes on in a new file at this size";
-    io_threads = "4", "streams synced in parallel; the number of threads follows from it";
+    io_threads = "16", "streams synced in parallel; the number of threads follows from it";
     max_streams = "4096", "streams open at once";
     flusher_queue = "1024", "requests that may wait for the flusher";
     coordinator_queue = "256", "requests that may wait for the coordinator";

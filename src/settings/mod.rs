@@ -138,8 +138,8 @@ pub struct Settings {
     /// The manifest goes on in a new file, begun with a snapshot, when it has grown to this size.
     #[serde(with = "text")]
     pub manifest_rotate: Size,
-    /// Streams synced in parallel. So many threads and two more write and sync, and so many, but at
-    /// most four, read.
+    /// Streams synced in parallel, by so many threads. So many, but at most four, and two more write, and so
+    /// many, but at most four, read.
     #[serde(with = "text")]
     pub io_threads: usize,
     /// Streams that may be open at once. One that was opened stays so until the log is closed.
@@ -195,7 +195,7 @@ impl Default for Settings {
             stall_after: Duration::from_secs(30),
             manifest_chunk: Size::kib(256),
             manifest_rotate: Size::mib(4),
-            io_threads: 4,
+            io_threads: 16,
             max_streams: 4096,
             flusher_queue: 1024,
             coordinator_queue: 256,

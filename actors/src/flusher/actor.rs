@@ -22,11 +22,15 @@ use super::{
 use crate::{
     context::{Counters, LogContext},
     error::Error,
-    exec::JobDied,
+    exec::{JobDied, Work},
     manifest::Ended,
     meters::Share,
     protocol::{Reply, flusher::FlushRequest},
 };
+
+/// Streams that are handed over for each thread that syncs: one that has done a sync finds the next one, and
+/// does not wait until this actor has heard of it.
+const HANDED_OVER: usize = 2;
 
 /// Starts it.
 pub fn spawn(
@@ -35,7 +39,7 @@ pub fn spawn(
 ) -> (FlusherHandle, Ended<FlusherActor>) {
     let capacity = log.options.flusher_queue;
     let actor = FlusherActor {
-        queue: Queue::new(log.options.io_threads),
+        queue: Queue::new(log.options.io_threads * HANDED_OVER),
         most_waiting: log.options.max_streams,
         waiting: Share::of(&log.meters.flusher_queue),
         log,
@@ -87,7 +91,7 @@ impl FlusherActor {
         } = request;
         let claims = Arc::clone(&self.claims);
         let log = Arc::clone(&self.log);
-        let job = self.log.write_job(&running, move || {
+        let job = self.log.job(Work::Sync, &running, move || {
             for file in &files {
                 log.sync(file)?;
             }

@@ -1,6 +1,6 @@
 //! Which stream is synced next: a pure decision.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use tierlog_storage::{StreamId, planted};
 
@@ -19,7 +19,8 @@ pub struct Wanted {
 /// Streams that wait, in the order in which they first asked; and those being synced.
 #[derive(Debug)]
 pub struct Queue {
-    waiting: VecDeque<Wanted>,
+    waiting: HashMap<StreamId, Wanted>,
+    order: VecDeque<StreamId>,
     syncing: HashSet<StreamId>,
     parallel: usize,
 }
@@ -28,7 +29,8 @@ impl Queue {
     /// At most `parallel` syncs at once.
     pub fn new(parallel: usize) -> Self {
         Self {
-            waiting: VecDeque::new(),
+            waiting: HashMap::new(),
+            order: VecDeque::new(),
             syncing: HashSet::new(),
             parallel: parallel.max(1),
         }
@@ -36,15 +38,11 @@ impl Queue {
 
     /// Adds a request; one entry a stream.
     pub fn offer(&mut self, request: FlushRequest) {
-        let Some(entry) = self
-            .waiting
-            .iter_mut()
-            .find(|entry| entry.request.stream == request.stream)
-        else {
-            self.waiting.push_back(Wanted {
-                request,
-                earlier: Vec::new(),
-            });
+        let stream = request.stream;
+        let Some(entry) = self.waiting.get_mut(&stream) else {
+            self.order.push_back(stream);
+            let earlier = Vec::new();
+            self.waiting.insert(stream, Wanted { request, earlier });
             return;
         };
         // The greater claim stays, whatever came last: keeping the last one would leave the
@@ -72,13 +70,10 @@ impl Queue {
         if self.syncing.len() >= self.parallel {
             return None;
         }
-        let at = self
-            .waiting
-            .iter()
-            .position(|entry| !self.syncing.contains(&entry.request.stream))?;
-        let wanted = self.waiting.remove(at)?;
-        self.syncing.insert(wanted.request.stream);
-        Some(wanted)
+        let is_free = |stream| !self.syncing.contains(stream);
+        let stream = self.order.remove(self.order.iter().position(is_free)?)?;
+        self.syncing.insert(stream);
+        self.waiting.remove(&stream)
     }
 
     /// A sync has ended, in whatever way.

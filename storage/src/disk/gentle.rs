@@ -219,6 +219,10 @@ impl DiskFile for GentleFile {
         self.inner.read_at(buf, pos)
     }
 
+    fn read_behind(&self, buf: &mut Vec<u8>, len: usize, pos: u64) -> io::Result<usize> {
+        self.inner.read_behind(buf, len, pos)
+    }
+
     fn read_in_memory(&self, buf: &mut [u8], pos: u64) -> bool {
         self.inner.read_in_memory(buf, pos)
     }

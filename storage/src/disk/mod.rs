@@ -131,6 +131,16 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// Reads at a position; fewer bytes than asked for only at the end of the file.
     fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize>;
 
+    /// Reads up to `len` bytes at a position behind what `buf` has; fewer only at the end of the file, and none where
+    /// it fails. Memory that is about to be read into need not be cleared where the system is told of it.
+    fn read_behind(&self, buf: &mut Vec<u8>, len: usize, pos: u64) -> io::Result<usize> {
+        let from = buf.len();
+        buf.resize(from + len, 0);
+        let read = self.read_at(&mut buf[from..], pos);
+        buf.truncate(from + read.as_ref().copied().unwrap_or(0));
+        read
+    }
+
     /// Fills `buf` from `pos` on, if that takes no waiting for the device: for threads that must not wait. Says
     /// whether it did; false is no error, and `buf` may hold anything then.
     fn read_in_memory(&self, _buf: &mut [u8], _pos: u64) -> bool {

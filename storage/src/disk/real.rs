@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use rustix::{
+    buffer::spare_capacity,
     fd::OwnedFd,
     fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags},
     io::{Errno, pread, pwrite, retry_on_intr},
@@ -197,6 +198,26 @@ impl DiskFile for RealFile {
             }
         }
         Ok(done)
+    }
+
+    fn read_behind(&self, buf: &mut Vec<u8>, len: usize, pos: u64) -> io::Result<usize> {
+        let from = buf.len();
+        buf.reserve_exact(len);
+        while buf.len() < from + len {
+            let at = beyond(pos, buf.len() - from)?;
+            // More may have been reserved than was asked for.
+            let read = retry_on_intr(|| pread(&self.file, spare_capacity(buf), at));
+            match read {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) => {
+                    buf.truncate(from);
+                    return Err(error.into());
+                }
+            }
+        }
+        buf.truncate(from + len);
+        Ok(buf.len() - from)
     }
 
     #[cfg(target_os = "linux")]

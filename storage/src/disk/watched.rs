@@ -119,6 +119,10 @@ impl DiskFile for WatchedFile {
         self.progress.after(self.inner.read_at(buf, pos))
     }
 
+    fn read_behind(&self, buf: &mut Vec<u8>, len: usize, pos: u64) -> io::Result<usize> {
+        self.progress.after(self.inner.read_behind(buf, len, pos))
+    }
+
     fn read_in_memory(&self, buf: &mut [u8], pos: u64) -> bool {
         self.inner.read_in_memory(buf, pos)
     }

@@ -148,13 +148,11 @@ pub fn read_block(
 }
 
 /// Makes `len` bytes, or as many as the file has, of those that were read at `pos` already.
-fn read_more(file: &Latched, pos: u64, have: Vec<u8>, len: usize) -> Result<Vec<u8>> {
-    let from = have.len();
-    let mut buf = vec![0; len];
-    buf[..from].copy_from_slice(&have);
-    let read = file.read_at(&mut buf[from..], pos + from as u64)?;
-    buf.truncate(from + read);
-    Ok(buf)
+fn read_more(file: &Latched, pos: u64, mut have: Vec<u8>, len: usize) -> Result<Vec<u8>> {
+    let more = len.saturating_sub(have.len());
+    let from = pos + have.len() as u64;
+    file.read_behind(&mut have, more, from)?;
+    Ok(have)
 }
 
 /// Looks for good frames behind bad ones. What it costs for all of them together is linear in the

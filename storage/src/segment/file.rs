@@ -107,6 +107,14 @@ impl Latched {
             .map_err(|source| self.error("read", source))
     }
 
+    /// Reads up to `len` bytes at `pos` behind what `buf` has; fewer only at the end of the file.
+    pub fn read_behind(&self, buf: &mut Vec<u8>, len: usize, pos: u64) -> Result<usize> {
+        self.inner
+            .file
+            .read_behind(buf, len, pos)
+            .map_err(|source| self.error("read", source))
+    }
+
     /// Fills `buf` from `pos` on and says so, if all of it is in memory: it never waits for the device.
     pub fn read_in_memory(&self, buf: &mut [u8], pos: u64) -> bool {
         self.inner.file.read_in_memory(buf, pos)

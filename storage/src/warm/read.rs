@@ -102,9 +102,8 @@ pub fn restore(
 
 /// So many bytes; fewer are damage, since every length was checked against the file's.
 pub(super) fn read_exact(file: &Latched, pos: u64, len: usize) -> Result<Vec<u8>, WarmFault> {
-    let mut bytes = vec![0; len];
-    let read = file.read_at(&mut bytes, pos)?;
-    if read < len {
+    let mut bytes = Vec::new();
+    if file.read_behind(&mut bytes, len, pos)? < len {
         return Err(WarmFault::Damaged("the file is cut short"));
     }
     Ok(bytes)

@@ -11,6 +11,7 @@ conformance! {
     a_file_opened_for_reading_is_not_changed
     written_bytes_are_seen_by_every_handle
     reading_stops_at_the_end
+    what_is_read_behind_bytes_leaves_these_as_they_are
     a_write_beyond_the_end_leaves_zeros_before_it
     a_write_beyond_64_bits_is_refused
     an_empty_write_changes_nothing
@@ -62,6 +63,27 @@ fn reading_stops_at_the_end(at: &Place) {
     assert_eq!(file.read_at(&mut buf, 5000).unwrap(), 0);
     assert_eq!(file.read_at(&mut buf, 1 << 40).unwrap(), 0);
     assert_eq!(file.read_at(&mut [], 0).unwrap(), 0);
+}
+
+fn what_is_read_behind_bytes_leaves_these_as_they_are(at: &Place) {
+    let bytes: Vec<u8> = (0..9000_u32).map(|n| (n % 251) as u8).collect();
+    let file = at.file("a", &bytes);
+    for (had, room, len, pos, expected) in [
+        (0, 0, 0, 0, 0),
+        (0, 0, 5000, 100, 5000),
+        // More room than is asked for.
+        (3, 8000, 10, 700, 10),
+        (10, 10, 4000, 8000, 1000),
+        (10, 0, 1, 9000, 0),
+        (10, 0, 70, 1 << 40, 0),
+    ] {
+        let mut buf = Vec::with_capacity(room);
+        buf.resize(had, 7);
+        assert_eq!(file.read_behind(&mut buf, len, pos).unwrap(), expected);
+        assert_eq!(buf[..had], vec![7; had]);
+        let from = usize::try_from(pos).unwrap().min(bytes.len());
+        assert_eq!(buf[had..], bytes[from..from + expected]);
+    }
 }
 
 fn a_write_beyond_the_end_leaves_zeros_before_it(at: &Place) {

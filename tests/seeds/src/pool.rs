@@ -52,6 +52,7 @@ pub struct Pool {
     runtime: Handle,
     latencies: Latencies,
     write: Arc<Semaphore>,
+    sync: Arc<Semaphore>,
     read: Arc<Semaphore>,
     compress: Arc<Semaphore>,
     fetch: Arc<Semaphore>,
@@ -76,7 +77,8 @@ impl Pool {
             rng: Mutex::new(Rng::with_seed(seed)),
             runtime: Handle::current(),
             latencies,
-            write: Arc::new(Semaphore::new(threads + 2)),
+            write: Arc::new(Semaphore::new(threads.min(4) + 2)),
+            sync: Arc::new(Semaphore::new(threads)),
             read: Arc::new(Semaphore::new(threads.min(4))),
             compress: Arc::new(Semaphore::new(compressing)),
             fetch: Arc::new(Semaphore::new(1)),
@@ -124,6 +126,7 @@ impl Executor for Pool {
         let far = Arc::clone(&self.far);
         let threads = Arc::clone(match work {
             Work::Write | Work::Store => &self.write,
+            Work::Sync => &self.sync,
             Work::Read => &self.read,
             Work::Compress => &self.compress,
             Work::Fetch => &self.fetch,
@@ -145,7 +148,7 @@ impl Executor for Pool {
                     let _beside = far.read().await;
                     job();
                 }
-                Work::Write | Work::Store | Work::Compress => job(),
+                Work::Write | Work::Sync | Work::Store | Work::Compress => job(),
             }
         });
         Ok(())
