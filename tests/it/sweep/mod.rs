@@ -28,11 +28,18 @@ async fn sweep(log: &Supervisor) -> SweptDirectory {
 /// The same, once nobody is at work on anything that is not named.
 async fn sweep_all(log: &Supervisor) -> SweptDirectory {
     within(async {
+        let mut before = SweptDirectory::default();
         loop {
-            let swept = sweep(log).await;
+            let mut swept = sweep(log).await;
+            // What an earlier one took counts as well.
+            swept.removed += before.removed;
+            swept.removed_bytes += before.removed_bytes;
+            swept.quarantined += before.quarantined;
+            swept.told.splice(0..0, before.told);
             if swept.under_way == 0 {
                 return swept;
             }
+            before = swept;
             tokio::task::yield_now().await;
         }
     })
