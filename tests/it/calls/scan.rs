@@ -25,7 +25,7 @@ pub struct Site {
 }
 
 /// The calls of a disk by name; `true` for names that other things have as well.
-const METHODS: [(&str, CallKind, bool); 19] = [
+const METHODS: [(&str, CallKind, bool); 20] = [
     ("create_new", CallKind::CreateNew, false),
     ("open", CallKind::Open, true),
     ("create_dir", CallKind::CreateDir, false),
@@ -38,6 +38,7 @@ const METHODS: [(&str, CallKind, bool); 19] = [
     ("lock", CallKind::Lock, true),
     ("space", CallKind::Space, false),
     ("read_at", CallKind::ReadAt, false),
+    ("read_behind", CallKind::ReadAt, false),
     ("write_at", CallKind::WriteAt, false),
     ("allocate", CallKind::Allocate, false),
     ("set_len", CallKind::SetLen, true),
