@@ -86,13 +86,19 @@ fn place(text: &str) {
         let mark = if text.contains('?') { '&' } else { '?' };
         for option in ["secret_access_key", "account_key", "token", "slip"] {
             let line = format!("{text}{mark}{option}={}", SECRET.0);
-            shown(&line);
+            hides(&line);
         }
     }
 }
 
-/// A place as people see it; none where it is refused, in one line.
+/// A place as people see it; none where it is refused.
 fn shown(line: &str) -> Option<String> {
+    let (text, _) = told(line);
+    Place::parse(line).is_ok().then_some(text)
+}
+
+/// What people see of a place, or of why it is refused, in one line; and what a log of ours shows.
+fn told(line: &str) -> (String, String) {
     let (text, debug) = match Place::parse(line) {
         Ok(place) => (place.to_string(), format!("{place:?}")),
         Err(error) => (error.to_string(), format!("{error:?}")),
@@ -101,7 +107,12 @@ fn shown(line: &str) -> Option<String> {
         !text.contains(char::is_control),
         "one line, and nothing that moves it: {text:?}"
     );
-    let tells = |text: &str| text.contains(SECRET.1) && line.contains(SECRET.0);
+    (text, debug)
+}
+
+/// A place that must not tell what it was given as a credential.
+fn hides(line: &str) {
+    let (text, debug) = told(line);
+    let tells = |text: &str| text.contains(SECRET.1);
     assert!(!tells(&text) && !tells(&debug), "{text:?}, {debug:?}");
-    Place::parse(line).is_ok().then_some(text)
 }
