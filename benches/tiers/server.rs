@@ -19,6 +19,8 @@ pub async fn start(folder: &Path) -> u16 {
     let port = listener.local_addr().expect("a port").port();
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
+            // Else the end of an answer waits for the client's kernel to confirm its beginning, 40 ms.
+            socket.set_nodelay(true).expect("a socket");
             let service = service.clone();
             tokio::spawn(async move {
                 let executor = hyper_util::rt::TokioExecutor::new();

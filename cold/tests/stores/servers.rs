@@ -60,6 +60,8 @@ impl Server {
         let port = listener.local_addr().unwrap().port();
         let accepting = tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
+                // Else the end of an answer waits for the client's kernel to confirm its beginning, 40 ms.
+                socket.set_nodelay(true).unwrap();
                 let service = service.clone();
                 tokio::spawn(async move {
                     let executor = hyper_util::rt::TokioExecutor::new();
