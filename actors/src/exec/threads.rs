@@ -53,6 +53,8 @@ struct State {
     queue: VecDeque<Job>,
     /// Who sleeps; the last one went to sleep last.
     idle: Vec<usize>,
+    /// Those of them that were called and have not looked yet.
+    called: usize,
     is_open: bool,
 }
 
@@ -61,6 +63,7 @@ impl fmt::Debug for State {
         f.debug_struct("State")
             .field("queue", &self.queue.len())
             .field("idle", &self.idle)
+            .field("called", &self.called)
             .field("is_open", &self.is_open)
             .finish()
     }
@@ -81,6 +84,7 @@ impl Threads {
         let state = State {
             queue: VecDeque::new(),
             idle: Vec::with_capacity(count),
+            called: 0,
             is_open: true,
         };
         let threads = Self(Arc::new(Shared {
@@ -117,6 +121,7 @@ impl Threads {
         }
         state.queue.push_back(job);
         let woken = state.idle.pop();
+        state.called += usize::from(woken.is_some());
         drop(state);
         if let Some(bell) = woken.and_then(|index| self.0.bells.get(index)) {
             bell.notify_one();
@@ -155,17 +160,24 @@ impl Shared {
                 }
             }
             state.idle.push(index);
-            state = if left.is_empty() {
-                bell.wait(state).unwrap_or_else(PoisonError::into_inner)
-            } else {
+            if !left.is_empty() {
                 drop(state);
                 for last in left.drain(..) {
                     let _ = catch_unwind(AssertUnwindSafe(last));
                 }
-                self.state()
-            };
-            // It may not have been called: then a call for a sleeper must not go to it while it is at work.
-            state.idle.retain(|sleeper| *sleeper != index);
+                state = self.state();
+            }
+            // Until it is called it keeps its place among the sleepers. Jobs for which nobody was called came
+            // when nobody slept.
+            while state.is_open && state.queue.len() <= state.called && state.idle.contains(&index)
+            {
+                state = bell.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            match state.idle.iter().position(|sleeper| *sleeper == index) {
+                // A call for a sleeper must not go to it while it is at work.
+                Some(place) => drop(state.idle.remove(place)),
+                None => state.called -= 1,
+            }
         }
     }
 }
@@ -215,6 +227,31 @@ mod tests {
         let last = all.into_iter().map(Parked::end).last();
         for _ in 0..10 {
             assert_eq!(Some(Parked::submit(&threads).end()), last);
+        }
+    }
+
+    /// It went to sleep anew behind the one that had been at work after it.
+    #[test]
+    fn a_thread_that_takes_long_over_what_is_left_keeps_its_place_behind_those_that_were_at_work_after_it()
+     {
+        let threads = Threads::start("test", 2, 4, || ()).expect("threads");
+        let other = Threads::start("other", 1, 4, || ()).expect("threads");
+        for _ in 0..100 {
+            let last = Parked::submit(&threads);
+            let ((free, freed), (go, gate)) = (sync_channel(1), sync_channel(1));
+            let slow = move || {
+                afterwards(move || {
+                    free.send(()).expect("the test listens");
+                    let _ = gate.recv();
+                });
+            };
+            assert!(threads.submit(Box::new(slow)).is_ok(), "there is room");
+            freed.recv().expect("it ends");
+            let last = last.end();
+            go.send(()).expect("it waits");
+            // Time enough for it to come to rest, as a rule.
+            Parked::submit(&other).end();
+            assert_eq!(Parked::submit(&threads).end(), last);
         }
     }
 
