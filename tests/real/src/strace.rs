@@ -22,10 +22,11 @@ const FAULTS: [(&str, &str, u64); 9] = [
     ("fallocate", "ENOSPC", 6),
     ("fallocate", "EIO", 6),
     ("renameat2,rename,renameat", "EIO", 2),
-    ("openat", "EMFILE", 60),
+    ("open,openat,openat2", "EMFILE", 8),
 ];
 /// What is looked at besides.
-const TRACED: &str = "fdatasync,fsync,pwrite64,fallocate,renameat2,rename,renameat,openat";
+const TRACED: &str =
+    "fdatasync,fsync,pwrite64,fallocate,renameat2,rename,renameat,open,openat,openat2";
 
 /// What came of all runs.
 #[derive(Debug, Default)]
@@ -171,7 +172,7 @@ fn judge(trace: &Path, inject: &str) -> usize {
                 );
             }
             // A file that is made anew under that name is another one.
-            if call.starts_with("openat(") && call.contains("O_EXCL") {
+            if call.starts_with("open") && call.contains("O_EXCL") {
                 let name = call
                     .split('"')
                     .nth(1)
