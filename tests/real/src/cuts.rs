@@ -148,6 +148,10 @@ impl<'a> Platter<'a> {
     }
 }
 
+/// The superblock of ext4 is in it, which is written in place with one checksum over two sectors: of half a one the
+/// kernel says that it has to be repaired, whatever stands on it. So it is written whole or not at all.
+const FIRST_BLOCK: u64 = 4096;
+
 /// Writes what `keeps` says, of each write and sector of it.
 fn apply(
     image: &Path,
@@ -163,9 +167,14 @@ fn apply(
         let Entry::Write(offset, data) = record.entry(number) else {
             continue;
         };
+        let mut of_first_block = None;
         for (sector, bytes) in data.chunks(SECTOR).enumerate() {
-            if keeps(nth, sector) {
-                let at = offset + (sector * SECTOR) as u64;
+            let at = offset + (sector * SECTOR) as u64;
+            let keeps = match at < FIRST_BLOCK {
+                true => *of_first_block.get_or_insert_with(|| keeps(nth, sector)),
+                false => keeps(nth, sector),
+            };
+            if keeps {
                 file.write_all_at(bytes, at).expect("room for an image");
             }
         }
