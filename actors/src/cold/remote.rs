@@ -89,6 +89,14 @@ impl Remote {
         let mut is_again = false;
         while at < range.end {
             let (window, is_own) = self.window(file, at..range.end);
+            // What failed ahead, perhaps a while ago, says nothing about now. What fails while it is waited for does:
+            // who waits shall not wait for two calls in turn.
+            let is_stale = matches!(window.bytes().now_or_never(), Some(Err(_)));
+            if is_stale && !is_own && !is_again {
+                self.lock().let_go(&window);
+                is_again = true;
+                continue;
+            }
             match self.wait(file, window.bytes()) {
                 Ok(Some(bytes)) => {
                     let part = window.part(&bytes, at..range.end);
@@ -97,11 +105,6 @@ impl Remote {
                     }
                     at += part.len() as u64;
                     parts.push(part);
-                }
-                // What somebody fetched ahead, perhaps a while ago, says nothing about now.
-                _ if !is_own && !is_again => {
-                    self.lock().let_go(&window);
-                    is_again = true;
                 }
                 failed => {
                     self.lock().let_go(&window);
