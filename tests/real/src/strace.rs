@@ -1,6 +1,11 @@
 //! System calls that fail, as strace makes them: one of each kind, or all from some on.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    process::Command,
+};
 
 use fastrand::Rng;
 
@@ -141,12 +146,27 @@ fn live(place: &Place, driven: &mut Driven, inject: &str, life: u64, window: usi
     judge(&trace, inject)
 }
 
+/// A file that was opened again behind a failed sync is written from its head before anything else is done to it.
+fn from_its_head(call: &str, path: &str, reopened: &mut BTreeSet<&str>, inject: &str) {
+    let is_change = |name: &&str| call.starts_with(*name);
+    let changes = ["pwrite64(", "fdatasync(", "fallocate("];
+    if !changes.iter().any(is_change) || !reopened.remove(path) {
+        return;
+    }
+    assert!(
+        call.starts_with("pwrite64(") && call.contains(", 0) = "),
+        "{inject}: {path} was opened again behind a failed sync, and not written from its head: {call}"
+    );
+}
+
 /// No file is synced again whose sync has failed, nor written: but for the one write that may be under way, whose thread
 /// was on its way to the call when the sync came back.
 fn judge(trace: &Path, inject: &str) -> usize {
     let text = fs::read_to_string(trace).expect("a trace");
     // Files whose sync has failed, and the writes to each since.
     let mut given_up: BTreeMap<&str, usize> = BTreeMap::new();
+    // Those that were opened again since, until they are written anew from their head.
+    let mut reopened: BTreeSet<&str> = BTreeSet::new();
     // The file of the call that each thread is in.
     let mut within: BTreeMap<&str, &str> = BTreeMap::new();
     let mut injected = 0;
@@ -175,15 +195,20 @@ fn judge(trace: &Path, inject: &str) -> usize {
             // first, before it syncs: nobody else opens one to write that is there.
             if call.starts_with("open(") && call.contains("O_RDWR") && !call.contains("O_EXCL") {
                 let name = call.split('"').nth(1).unwrap_or_default();
-                given_up.remove(name);
+                if let Some((path, _)) = given_up.remove_entry(name) {
+                    reopened.insert(path);
+                }
             }
+            from_its_head(call, path, &mut reopened, inject);
             // A file that is made anew under that name is another one.
             if call.starts_with("open") && call.contains("O_EXCL") {
                 let name = call
                     .split('"')
                     .nth(1)
                     .and_then(|path| path.rsplit('/').next());
-                given_up.retain(|path, _| name.is_none_or(|name| !path.ends_with(name)));
+                let is_another = |path: &str| name.is_none_or(|name| !path.ends_with(name));
+                given_up.retain(|path, _| is_another(path));
+                reopened.retain(|path| is_another(path));
             }
             within.insert(thread, path);
         }
