@@ -54,11 +54,11 @@ pub fn run() {
             ),
             (
                 "tierlog visit".into(),
-                Box::new(|| visiting(settings(&made.folder, &made.cold), &made.range)),
+                Box::new(|| visiting(settings(&made.folder, &made.cold), &made.range).bytes),
             ),
             (
                 "tierlog next_batch".into(),
-                Box::new(|| batching(settings(&made.folder, &made.cold), &made.range)),
+                Box::new(|| batching(settings(&made.folder, &made.cold), &made.range).bytes),
             ),
         ];
         let objects = made.objects.len();

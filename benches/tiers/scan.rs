@@ -1,6 +1,7 @@
 //! Scanning compressed segments, beside zstd alone with the same frames of the same files.
 
 use std::{
+    cell::RefCell,
     fs,
     path::PathBuf,
     thread,
@@ -11,8 +12,8 @@ use tempfile::TempDir;
 use tierlog::{From, Offset, SegmentInfo, Settings, Size, Supervisor};
 use tierlog_benches::{
     place,
-    table::{Contestant, compete},
-    work,
+    table::{Contestant, compete, print},
+    usage, work,
 };
 use zstd::{bulk::Decompressor, zstd_safe};
 
@@ -48,24 +49,52 @@ impl Range {
     }
 }
 
+/// Bytes of segments that a scan read in a second.
+pub struct Pace {
+    pub bytes: f64,
+    /// Processors that were busy meanwhile.
+    pub busy: f64,
+}
+
+/// Counts from when it was made.
+struct Watch {
+    begun: Instant,
+    busy: Duration,
+}
+
+impl Watch {
+    fn begin() -> Self {
+        Self {
+            begun: Instant::now(),
+            busy: usage::processor_time(),
+        }
+    }
+
+    fn end(self, bytes: u64) -> Pace {
+        let busy = usage::processor_time().saturating_sub(self.busy);
+        let elapsed = self.begun.elapsed().as_secs_f64();
+        Pace {
+            bytes: bytes as f64 / elapsed,
+            busy: busy.as_secs_f64() / elapsed,
+        }
+    }
+}
+
 pub fn run() {
     for size in [100, 1_000] {
         let made = make(size);
-        let contestants: Vec<Contestant<'_>> = vec![
+        let mut scans: Vec<(&str, Scan<'_>)> = vec![
             (
-                "zstd alone, one thread, nothing checked".into(),
+                "zstd alone, one thread, nothing checked",
                 Box::new(|| alone(&made, 1)),
             ),
+            ("zstd alone, two threads", Box::new(|| alone(&made, 2))),
             (
-                "zstd alone, two threads".into(),
-                Box::new(|| alone(&made, 2)),
-            ),
-            (
-                "tierlog visit".into(),
+                "tierlog visit",
                 Box::new(|| visiting(settings(&made.folder), &made.range)),
             ),
             (
-                "tierlog next_batch".into(),
+                "tierlog next_batch",
                 Box::new(|| batching(settings(&made.folder), &made.range)),
             ),
         ];
@@ -73,14 +102,36 @@ pub fn run() {
             "scan of {} compressed segments, records of {size} B",
             made.files.len()
         );
-        compete(&title, "bytes of the segments/s", ROUNDS, contestants);
+        both(&title, &mut scans);
     }
+}
+
+type Scan<'a> = Box<dyn FnMut() -> Pace + 'a>;
+
+/// Compares them by the clock, and by the time of processors that they took.
+fn both(title: &str, scans: &mut [(&str, Scan<'_>)]) {
+    let busy: Vec<RefCell<Vec<f64>>> = scans.iter().map(|_| RefCell::default()).collect();
+    let taken = scans.iter_mut().zip(&busy).map(|((name, scan), busy)| {
+        let run = move || {
+            let pace = scan();
+            busy.borrow_mut().push(pace.bytes / pace.busy);
+            pace.bytes
+        };
+        let contestant: Contestant<'_> = ((*name).into(), Box::new(run));
+        contestant
+    });
+    let mut rows = compete(title, "bytes of the segments/s", ROUNDS, taken.collect());
+    for (row, busy) in rows.iter_mut().zip(&busy) {
+        row.figures = busy.take();
+    }
+    let unit = "bytes of the segments for a second of a processor";
+    print(title, unit, &rows);
 }
 
 fn settings(folder: &TempDir) -> Settings {
     Settings {
         hot_budget: Some(Size::mib(40)),
-        read_cache: Size::mib(16),
+        read_cache: Size::mib(std::env::var("RC").map_or(16, |v| v.parse().unwrap())),
         ..made::settings(folder)
     }
 }
@@ -113,8 +164,8 @@ fn make(size: usize) -> Scanned {
 }
 
 /// The frames of the files, decoded into a buffer that is used again.
-fn alone(made: &Scanned, threads: usize) -> f64 {
-    let begun = Instant::now();
+fn alone(made: &Scanned, threads: usize) -> Pace {
+    let watch = Watch::begin();
     let parts = made.files.chunks(made.files.len().div_ceil(threads));
     let bytes: u64 = thread::scope(|scope| {
         let running: Vec<_> = parts
@@ -131,7 +182,7 @@ fn alone(made: &Scanned, threads: usize) -> f64 {
         done.map(|bytes| bytes.expect("decoded")).sum()
     });
     assert_eq!(bytes, made.range.bytes, "all of them");
-    bytes as f64 / begun.elapsed().as_secs_f64()
+    watch.end(bytes)
 }
 
 /// Decodes the frames of a compressed file, one after the other; gives the bytes of its segment.
@@ -152,15 +203,15 @@ pub fn decode(stored: &[u8]) -> u64 {
     sum
 }
 
-/// Scans these records of the log with these settings by `visit`; gives the bytes of the segments a second.
-pub fn visiting(settings: Settings, range: &Range) -> f64 {
+/// Scans these records of the log with these settings by `visit`; gives its pace.
+pub fn visiting(settings: Settings, range: &Range) -> Pace {
     scan(settings, range, async |reader, end| {
         visit(reader, end).await
     })
 }
 
 /// The same by `next_batch`.
-pub fn batching(settings: Settings, range: &Range) -> f64 {
+pub fn batching(settings: Settings, range: &Range) -> Pace {
     scan(settings, range, async |reader, end| {
         batches(reader, end).await
     })
@@ -170,18 +221,18 @@ fn scan(
     settings: Settings,
     range: &Range,
     work: impl AsyncFn(&mut tierlog::Reader, u64) -> (u64, u64),
-) -> f64 {
+) -> Pace {
     place::runtime().block_on(async {
         let log = Supervisor::open(settings).await.expect("a log");
         let stream = log.log().stream("bench").await.expect("a stream");
-        let begun = Instant::now();
+        let watch = Watch::begin();
         let mut reader = stream.reader(From::Earliest).await.expect("a reader");
         let (seen, bytes) = work(&mut reader, range.end.get()).await;
-        let rate = range.bytes as f64 / begun.elapsed().as_secs_f64();
+        let pace = watch.end(range.bytes);
         assert_eq!(bytes, seen * range.size as u64, "whole records");
         assert!(seen >= range.end.get(), "all of them");
         log.shutdown(Duration::from_secs(60)).await.expect("closed");
-        rate
+        pace
     })
 }
 

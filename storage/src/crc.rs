@@ -1,6 +1,6 @@
 //! The one checksum of every format: CRC64-NVME.
 
-use crc64fast_nvme::Digest;
+use crc_fast::{CrcAlgorithm, Digest};
 
 /// The CRC64-NVME of the parts, as if they stood behind one another.
 pub fn crc64(parts: &[&[u8]]) -> u64 {
@@ -12,8 +12,14 @@ pub fn crc64(parts: &[&[u8]]) -> u64 {
 }
 
 /// A checksum under way.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Crc64(Digest);
+
+impl Default for Crc64 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl std::fmt::Debug for Crc64 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -24,7 +30,7 @@ impl std::fmt::Debug for Crc64 {
 impl Crc64 {
     /// That of no bytes.
     pub fn new() -> Self {
-        Self::default()
+        Self(Digest::new(CrcAlgorithm::Crc64Nvme))
     }
 
     /// Adds bytes.
@@ -32,13 +38,13 @@ impl Crc64 {
     pub fn write(&mut self, bytes: &[u8]) {
         #[cfg(test)]
         summed::add(bytes.len());
-        self.0.write(bytes);
+        self.0.update(bytes);
     }
 
     /// The checksum so far.
     #[inline]
     pub fn sum64(&self) -> u64 {
-        self.0.sum64()
+        self.0.finalize()
     }
 }
 
@@ -79,9 +85,10 @@ const MOVES: [u64; 64] = {
     moves
 };
 
+/// The polynomial, its bits in the same order.
+const NVME: u64 = 0x9A6C_9329_AC4B_C9B5;
+
 const fn times(a: u64, mut b: u64) -> u64 {
-    /// The polynomial, its bits in the same order.
-    const NVME: u64 = 0x9A6C_9329_AC4B_C9B5;
     let (mut product, mut bit) = (0, 1 << 63);
     while bit != 0 {
         if a & bit != 0 {
@@ -130,6 +137,32 @@ mod tests {
     fn swapped_words_are_noticed() {
         let (a, b) = ([1u8; 8], [2u8; 8]);
         assert_ne!(crc64(&[&a, &b]), crc64(&[&b, &a]));
+    }
+
+    /// Bit by bit, as the polynomial says. By length and place the crate takes other ways, and by what the
+    /// processor has.
+    #[test]
+    fn every_length_at_every_place_is_summed_as_the_polynomial_says() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..))
+            .take(2_064)
+            .collect();
+        let lengths = (0..300).chain([511, 512, 513, 1_023, 1_024, 1_025, 2_000]);
+        for (len, at) in lengths.flat_map(|len| [0, 1, 8, 15].map(|at| (len, at))) {
+            let part = &bytes[at..at + len];
+            assert_eq!(crc64(&[part]), slow(part), "{len} bytes from {at}");
+        }
+    }
+
+    fn slow(bytes: &[u8]) -> u64 {
+        let mut crc = u64::MAX;
+        for byte in bytes {
+            crc ^= u64::from(*byte);
+            for _ in 0..8 {
+                crc = crc >> 1 ^ if crc & 1 == 1 { NVME } else { 0 };
+            }
+        }
+        !crc
     }
 
     proptest! {

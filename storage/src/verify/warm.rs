@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc};
 use super::{Bounds, Check, SegmentVerdict};
 use crate::{
     Damage, LogId, SegmentNo, StreamId,
+    crc::Crc64,
     disk::Disk,
     error::{Result, StorageError},
     layout::Layout,
@@ -138,7 +139,7 @@ const PIECE: usize = 1 << 20;
 /// All bytes of a compressed copy, read once and in order: the frames, and what stands around them.
 struct Whole<'a> {
     view: &'a WarmView,
-    crc: crc64fast_nvme::Digest,
+    crc: Crc64,
     /// Everything before was read.
     pos: u64,
 }
@@ -147,7 +148,7 @@ impl<'a> Whole<'a> {
     fn of(view: &'a WarmView) -> Self {
         Self {
             view,
-            crc: crc64fast_nvme::Digest::new(),
+            crc: Crc64::new(),
             pos: 0,
         }
     }

@@ -7,7 +7,7 @@ use super::{
     read::read_exact, read_index,
 };
 use crate::{
-    crc::crc64,
+    crc::{Crc64, crc64},
     error::{Damage, StorageError},
     ids::Offset,
     segment::{
@@ -47,7 +47,7 @@ pub struct Compressed {
 struct Output<'a> {
     file: &'a Latched,
     pos: u64,
-    crc: crc64fast_nvme::Digest,
+    crc: Crc64,
 }
 
 impl Output<'_> {
@@ -80,7 +80,7 @@ pub fn compress(
     let mut output = Output {
         file: out,
         pos: 0,
-        crc: crc64fast_nvme::Digest::new(),
+        crc: Crc64::new(),
     };
     output.put(&head.encode())?;
     let (header, mut digest) = read_header(segment, identity)?;
@@ -155,7 +155,7 @@ pub fn compare(
         ));
     }
     let index = read_index(warm, written.file_len, identity)?;
-    let mut crc = crc64fast_nvme::Digest::new();
+    let mut crc = Crc64::new();
     crc.write(&WarmHead::of(identity).encode());
     let mut end = 0;
     for frame in index.frames() {

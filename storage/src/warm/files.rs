@@ -7,6 +7,7 @@ use super::{
     compress::damaged, read::read_exact,
 };
 use crate::{
+    crc::Crc64,
     disk::{Access, Disk},
     error::{Result, StorageError},
     layout::Layout,
@@ -160,7 +161,7 @@ fn each_piece(
     len: u64,
     mut take: impl FnMut(u64, &[u8]) -> Result<(), WarmFault>,
 ) -> Result<u64, WarmFault> {
-    let (mut crc, mut pos) = (crc64fast_nvme::Digest::new(), 0);
+    let (mut crc, mut pos) = (Crc64::new(), 0);
     while pos < len {
         let left = usize::try_from(len - pos).unwrap_or(usize::MAX);
         let piece = read_exact(file, pos, left.min(PIECE))?;
