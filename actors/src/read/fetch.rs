@@ -297,7 +297,7 @@ fn block_at(
 ) -> Result<Block, BlockError> {
     let segment = &order.segment;
     if let Some(view) = open.warm() {
-        return warm::block(view, segment, spot);
+        return warm::block(view, segment, spot, order.want);
     }
     if let (ReadMode::Map, SegmentKind::Sealed(facts)) = (ctx.mode, &segment.kind) {
         let map = open.map(facts.file_len)?;

@@ -11,13 +11,33 @@ use tierlog_storage::{
 };
 
 use super::{
+    blocks::BLOCK,
     fetch::{Fetched, Order, Spot, Task},
     source::ReadContext,
 };
 use crate::stream::segments::Segment;
 
-/// The frames from a spot on to the end of the zstd frame that they lie in.
-pub(super) fn block(view: &WarmView, segment: &Segment, spot: Spot) -> Result<Block, BlockError> {
+/// The frames from a spot on to the end of the zstd frame that they lie in; for those who read on and on to
+/// the end of the pair of them, since each job wakes a thread, and then the reader.
+pub(super) fn block(
+    view: &WarmView,
+    segment: &Segment,
+    spot: Spot,
+    want: usize,
+) -> Result<Block, BlockError> {
+    let pair = view.index().pair_at(spot.pos);
+    if want >= BLOCK
+        && let [first, _] = pair
+        && let Ok(plain) = view.frames(pair)
+        && let Ok(block) = cut(&plain, first.plain_pos, segment, spot)
+    {
+        return Ok(block);
+    }
+    // Alone, so that what is bad about the second one is told when its turn has come.
+    one(view, segment, spot)
+}
+
+fn one(view: &WarmView, segment: &Segment, spot: Spot) -> Result<Block, BlockError> {
     let bad = |fault| BlockError::Bad {
         pos: spot.pos,
         offset: spot.offset,
@@ -31,8 +51,13 @@ pub(super) fn block(view: &WarmView, segment: &Segment, spot: Spot) -> Result<Bl
         // What exactly is wrong with the stored bytes is told by `verify`.
         _ => bad(FrameFault::Crc),
     })?;
-    let at = |pos: u64| {
-        let within = pos.saturating_sub(frame.plain_pos);
+    cut(&plain, frame.plain_pos, segment, spot).map_err(bad)
+}
+
+/// The frames from a spot on in the bytes of the segment that begin at `pos`.
+fn cut(plain: &Bytes, pos: u64, segment: &Segment, spot: Spot) -> Result<Block, FrameFault> {
+    let at = |byte: u64| {
+        let within = byte.saturating_sub(pos);
         usize::try_from(within)
             .unwrap_or(usize::MAX)
             .min(plain.len())
@@ -43,12 +68,12 @@ pub(super) fn block(view: &WarmView, segment: &Segment, spot: Spot) -> Result<Bl
         true => Bytes::copy_from_slice(&plain[range]),
         false => plain.slice(range),
     };
-    Block::of(part, spot.pos, segment.salt, spot.offset).map_err(bad)
+    Block::of(part, spot.pos, segment.salt, spot.offset)
 }
 
-/// Where the block behind the one behind this begins.
+/// Where the block behind the one behind this begins, for those who read on and on.
 pub(super) fn beyond(view: &WarmView, segment: &Segment, block: &Block) -> Option<Spot> {
-    let next = view.index().at(block.next_pos)?;
+    let next = view.index().pair_at(block.next_pos).last()?;
     let frame = view
         .index()
         .at(next.plain_pos + u64::from(next.plain_len))?;
@@ -103,7 +128,7 @@ pub(super) fn instead(ctx: &ReadContext, order: &Order) -> Option<Fetched> {
     let before = frames(view, segment).filter(|frame| frame.offset <= order.wanted);
     let mut spot = order.from.or(before.last().map(begin))?;
     loop {
-        let block = block(view, segment, spot).ok()?;
+        let block = one(view, segment, spot).ok()?;
         if block.end > order.wanted {
             ctx.wish_healed(order.stream, segment);
             return Some(Fetched::Block(block, None));

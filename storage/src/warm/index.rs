@@ -14,7 +14,7 @@
 //! with the checksum of the head in it an index belongs to one file alone.
 
 use super::{
-    HEAD_LEN, MAX_PLAIN, SKIPPABLE, SKIPPABLE_HEAD, WARM_VERSION, WarmFault, WarmHead,
+    HEAD_LEN, MAX_PLAIN, SKIPPABLE, SKIPPABLE_HEAD, WARM_FRAME, WARM_VERSION, WarmFault, WarmHead,
     WarmIdentity, seek_table, skippable, u16_at, u32_at, u64_at,
 };
 use crate::{crc::crc64, ids::Offset};
@@ -25,6 +25,9 @@ const TRAILER: usize = 32;
 
 /// The most frames that a file is believed to have: a segment of 16 GiB has a quarter of that.
 const MAX_FRAMES: usize = 1 << 18;
+
+/// The most bytes of the segment in a pair of frames, unless they hold a long record.
+const MAX_PAIR: u64 = 2 * (WARM_FRAME as u64 + 64 * 1024);
 
 /// One zstd frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +78,21 @@ impl WarmIndex {
         let behind = self.frames.partition_point(|f| f.plain_pos <= plain_pos);
         let frame = self.frames.get(behind.checked_sub(1)?)?;
         (plain_pos < frame.plain_pos + u64::from(frame.plain_len)).then_some(frame)
+    }
+
+    /// The frame that holds a byte of the segment, and the one behind it where both are a pair: the first one and
+    /// the second one, the third one and the fourth one, and so on, unless they are long. None for no such byte.
+    pub fn pair_at(&self, plain_pos: u64) -> &[WarmFrame] {
+        let behind = self.frames.partition_point(|f| f.plain_pos <= plain_pos);
+        if self.at(plain_pos).is_none() {
+            return &[];
+        }
+        let pair = self.frames.get(behind - 1..=behind).unwrap_or_default();
+        let len: u64 = pair.iter().map(|frame| u64::from(frame.plain_len)).sum();
+        match !pair.is_empty() && behind % 2 == 1 && len <= MAX_PAIR {
+            true => pair,
+            false => &self.frames[behind - 1..behind],
+        }
     }
 
     /// Index and seek table, as they end a file.

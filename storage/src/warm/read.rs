@@ -48,17 +48,29 @@ pub fn read_index(
 /// `Damaged` when they are not the bytes that were stored, or would decode to more than the index
 /// says; `Zstd` when they can't be decoded all the same.
 pub fn decode(stored: &[u8], frame: &WarmFrame) -> Result<Bytes, WarmFault> {
-    if stored.len() != frame.stored_len as usize || crc64(&[stored]) != frame.crc {
-        return Err(WarmFault::Damaged(
+    decode_all(stored, std::slice::from_ref(frame))
+}
+
+/// The same of frames that lie one behind the other, all at once.
+fn decode_all(stored: &[u8], frames: &[WarmFrame]) -> Result<Bytes, WarmFault> {
+    let (mut len, mut rest) = (0, stored);
+    for frame in frames {
+        let part = rest.split_off(..frame.stored_len as usize);
+        let part = part.filter(|part| crc64(&[part]) == frame.crc);
+        let part = part.ok_or(WarmFault::Damaged(
             "the checksum of a compressed frame does not match",
-        ));
+        ))?;
+        let said = zstd::zstd_safe::get_frame_content_size(part);
+        len += frame.plain_len as usize;
+        if len > MAX_PLAIN || !matches!(said, Ok(Some(said)) if said == u64::from(frame.plain_len))
+        {
+            return Err(WarmFault::Damaged(
+                "a compressed frame decodes to another length than the index says",
+            ));
+        }
     }
-    let len = frame.plain_len as usize;
-    let said = zstd::zstd_safe::get_frame_content_size(stored);
-    if len > MAX_PLAIN || !matches!(said, Ok(Some(said)) if said == len as u64) {
-        return Err(WarmFault::Damaged(
-            "a compressed frame decodes to another length than the index says",
-        ));
+    if !rest.is_empty() {
+        return Err(WarmFault::Damaged("a compressed frame has another length"));
     }
     let plain = DECOMPRESSOR.with_borrow_mut(|kept| {
         let mut decompressor = match kept.take() {
@@ -83,6 +95,16 @@ pub fn decode(stored: &[u8], frame: &WarmFrame) -> Result<Bytes, WarmFault> {
 pub fn read_frame(file: &Latched, frame: &WarmFrame) -> Result<Bytes, WarmFault> {
     let stored = read_exact(file, frame.stored_pos, frame.stored_len as usize)?;
     decode(&stored, frame)
+}
+
+/// Reads and decodes zstd frames that lie one behind the other, in one read.
+///
+/// # Errors
+/// As [`read_frame`], of whichever frame; `Damaged` where there is none.
+pub(super) fn read_frames(file: &Latched, frames: &[WarmFrame]) -> Result<Bytes, WarmFault> {
+    let first = frames.first().ok_or(WarmFault::Damaged("no frame"))?;
+    let len = frames.iter().map(|frame| frame.stored_len as usize).sum();
+    decode_all(&read_exact(file, first.stored_pos, len)?, frames)
 }
 
 /// Decodes all of a local warm file, in order, and hands the bytes of the segment to `take`.

@@ -1,6 +1,7 @@
 //! Warm files: what they give back, and what is refused.
 
 mod files;
+mod pairs;
 mod whole;
 
 use proptest::prelude::*;

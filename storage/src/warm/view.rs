@@ -8,8 +8,9 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    WARM_FRAME, WarmFault, WarmFrame, WarmIdentity, WarmIndex, read::read_exact, read_frame,
-    read_index,
+    WARM_FRAME, WarmFault, WarmFrame, WarmIdentity, WarmIndex,
+    read::{read_exact, read_frames},
+    read_frame, read_index,
 };
 use crate::{
     disk::{Access, Disk, DiskFile},
@@ -94,6 +95,15 @@ impl WarmView {
             *self.lock() = Some((frame.plain_pos, plain.clone()));
         }
         Ok(plain)
+    }
+
+    /// The bytes of the segment in zstd frames that the index has one behind the other, in one read. They are not
+    /// kept.
+    ///
+    /// # Errors
+    /// As [`frame`](Self::frame), of whichever of them.
+    pub fn frames(&self, frames: &[WarmFrame]) -> Result<Bytes, WarmFault> {
+        read_frames(&self.file, frames)
     }
 
     /// Bytes of the file itself.
