@@ -36,6 +36,9 @@ pub struct Remote {
     /// The calls of a store need a runtime; those who wait for them are plain threads.
     runtime: Handle,
     windows: Mutex<Windows>,
+    /// How often somebody has begun to wait for a window.
+    #[cfg(test)]
+    waits: std::sync::atomic::AtomicUsize,
 }
 
 impl Remote {
@@ -48,6 +51,8 @@ impl Remote {
             client,
             runtime: Handle::current(),
             windows: Mutex::default(),
+            #[cfg(test)]
+            waits: Default::default(),
         })
     }
 
@@ -97,6 +102,8 @@ impl Remote {
                 is_again = true;
                 continue;
             }
+            #[cfg(test)]
+            self.waits.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
             match self.wait(file, window.bytes()) {
                 Ok(Some(bytes)) => {
                     let part = window.part(&bytes, at..range.end);

@@ -1,10 +1,15 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
 };
 
 use tierlog_cold::store::{Answer, Listed, MemoryStore, Source, Store};
 use tierlog_storage::{Epoch, Offset, SegmentNo, StreamId};
+
+use tokio::sync::oneshot;
 
 use super::{
     windows::{AHEAD_MAX, WINDOWS},
@@ -33,6 +38,8 @@ struct Noting {
     reads: Mutex<Vec<Range<u64>>>,
     /// The number of the read that fails, from 1.
     fails: AtomicUsize,
+    /// It does so when this has come.
+    held: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 impl Noting {
@@ -63,7 +70,13 @@ impl Store for Noting {
         reads.push(range.clone());
         if reads.len() == self.fails.load(Ordering::SeqCst) {
             let refused = StoreError::new(StoreErrorKind::Denied, "not now");
-            return Box::pin(future::ready(Err(refused)));
+            let held = self.held.lock().expect("not poisoned").take();
+            return Box::pin(async move {
+                if let Some(held) = held {
+                    held.await.expect("released");
+                }
+                Err(refused)
+            });
         }
         self.store.read(key, range)
     }
@@ -107,6 +120,7 @@ async fn with_notes<T: Send + 'static>(
         store,
         reads: Mutex::default(),
         fails: AtomicUsize::new(0),
+        held: Mutex::default(),
     });
     let remote = Remote::new(client(Arc::clone(&store) as Arc<dyn Store>));
     let done = tokio::task::spawn_blocking(move || test(remote, key, store));
@@ -194,6 +208,42 @@ async fn what_could_not_be_fetched_ahead_is_asked_for_again_by_who_wants_it() {
             assert_eq!(failed.len(), usize::from(fails <= 2), "{fails}: {failed:?}");
         }
         assert!(calls > 4, "some were ahead");
+    })
+    .await;
+}
+
+/// It waited for the call that another had begun, and then for one of its own: two deadlines in turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_call_that_fails_is_told_and_does_not_wait_for_another_one() {
+    let bytes = noise(128 * PIECE as usize);
+    let expected = bytes.clone();
+    with_notes(bytes, move |remote, key, store| {
+        let (release, held) = oneshot::channel();
+        *store.held.lock().expect("not poisoned") = Some(held);
+        store.fails.store(3, Ordering::SeqCst);
+        let file = remote.file(key, expected.len() as u64);
+        let mut piece = 0;
+        // Until it comes to what the third call, which is ahead of it, is to bring.
+        while store.reads().len() < 3 || store.reads()[2].start > piece * PIECE {
+            assert!(read_all(&file, &expected, piece..piece + 1).is_empty());
+            piece += 1;
+        }
+        let waits = || remote.waits.load(Ordering::SeqCst);
+        let before = waits();
+        let failed = thread::scope(|scope| {
+            let reader = scope.spawn(|| read_all(&file, &expected, piece..piece + 1));
+            while waits() == before {
+                thread::yield_now();
+            }
+            release.send(()).expect("it is held");
+            reader.join().expect("no panic")
+        });
+        assert_eq!(failed, [piece]);
+        assert_eq!(store.reads().len(), 3, "nothing was asked for again");
+        assert!(
+            read_all(&file, &expected, piece..128).is_empty(),
+            "who comes then asks anew"
+        );
     })
     .await;
 }
