@@ -1,9 +1,31 @@
 //! The one checksum of every format: CRC64-NVME.
 
-use crc_fast::{CrcAlgorithm, Digest};
+use crc_fast::{CrcAlgorithm, Digest, crc64_nvme};
 
 /// The CRC64-NVME of the parts, as if they stood behind one another.
 pub fn crc64(parts: &[&[u8]]) -> u64 {
+    if let [bytes] = parts {
+        #[cfg(test)]
+        summed::add(bytes.len());
+        return crc64_nvme(bytes);
+    }
+    // A call costs as much as some hundred bytes: a frame of one small record is summed by one and not by three.
+    let mut together = [0; SMALL];
+    let mut len = 0;
+    for part in parts {
+        let Some(place) = together.get_mut(len..len + part.len()) else {
+            return one_by_one(parts);
+        };
+        place.copy_from_slice(part);
+        len += part.len();
+    }
+    crc64(&[&together[..len]])
+}
+
+/// So many bytes are copied to be summed by one call.
+const SMALL: usize = 256;
+
+fn one_by_one(parts: &[&[u8]]) -> u64 {
     let mut crc = Crc64::new();
     for part in parts {
         crc.write(part);

@@ -20,7 +20,11 @@
 //!   zero in version 1.
 
 use super::records::{Cursor, Records};
-use crate::{Offset, crc::Crc64, planted};
+use crate::{
+    Offset,
+    crc::{Crc64, crc64},
+    planted,
+};
 use bytes::Bytes;
 
 pub use super::{
@@ -187,20 +191,26 @@ fn put<const N: usize>(frame: &mut [u8], at: usize, bytes: [u8; N]) {
 
 /// The CRC of a whole padded frame under a salt.
 pub(super) fn frame_crc(frame: &[u8], salt: u64) -> u64 {
-    begun_crc(frame, salt).sum64()
+    let (before, behind) = summed(frame);
+    crc64(&[&salt.to_le_bytes(), before, behind])
 }
 
 /// The CRC so far of a frame of which only the start is at hand, head included.
 pub(super) fn begun_crc(start: &[u8], salt: u64) -> Crc64 {
+    let (before, behind) = summed(start);
     let mut crc = Crc64::new();
-    crc.write(&salt.to_le_bytes());
-    if planted::is("header_outside_the_crc") {
-        crc.write(&start[FRAME_HEAD..]);
-        return crc;
+    for part in [&salt.to_le_bytes(), before, behind] {
+        crc.write(part);
     }
-    crc.write(&start[..AT_CRC]);
-    crc.write(&start[AT_BASE..]);
     crc
+}
+
+/// What of a frame is in its checksum: what stands before that, and behind it.
+fn summed(frame: &[u8]) -> (&[u8], &[u8]) {
+    match planted::is("header_outside_the_crc") {
+        true => (&[], &frame[FRAME_HEAD..]),
+        false => (&frame[..AT_CRC], &frame[AT_BASE..]),
+    }
 }
 
 /// Checks head and checksum of the frame at the start of `bytes`, which may go on behind it.
