@@ -131,7 +131,7 @@ fn both(title: &str, scans: &mut [(&str, Scan<'_>)]) {
 fn settings(folder: &TempDir) -> Settings {
     Settings {
         hot_budget: Some(Size::mib(40)),
-        read_cache: Size::mib(std::env::var("RC").map_or(16, |v| v.parse().unwrap())),
+        read_cache: Size::mib(16),
         ..made::settings(folder)
     }
 }
