@@ -28,10 +28,17 @@ pub(super) fn block(
     let pair = view.index().pair_at(spot.pos);
     if want >= BLOCK
         && let [first, _] = pair
-        && let Ok(plain) = view.frames(pair)
-        && let Ok(block) = cut(&plain, first.plain_pos, segment, spot)
     {
-        return Ok(block);
+        match view.frames(pair) {
+            Ok(plain) => {
+                if let Ok(block) = cut(&plain, first.plain_pos, segment, spot) {
+                    return Ok(block);
+                }
+            }
+            // Who waits for a store that does not answer shall not wait for it twice.
+            Err(WarmFault::Disk(error)) => return Err(BlockError::Disk(error)),
+            Err(_) => {}
+        }
     }
     // Alone, so that what is bad about the second one is told when its turn has come.
     one(view, segment, spot)

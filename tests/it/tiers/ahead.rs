@@ -5,8 +5,12 @@ use std::path::Path;
 
 use metrics::set_default_local_recorder;
 use tierlog::{
-    From, Supervisor,
-    testing::storage::disk::{Access, Disk, sim::SimDisk},
+    From, Stream, Supervisor,
+    testing::storage::disk::{
+        Access, Disk,
+        fault::{CallKind, Calls, Fault},
+        sim::SimDisk,
+    },
 };
 
 use super::{append, files, long, rig, settled};
@@ -63,6 +67,15 @@ fn a_scan_of_a_compressed_segment_is_two_blocks_ahead_and_no_more() {
     drop(guard);
 }
 
+/// All of it is there, and compressed.
+async fn compressed(disk: &SimDisk, rig: &Rig) -> (Supervisor, Stream) {
+    let (log, stream) = one_stream(rig).await;
+    append(&stream, 0..RECORDS).await;
+    within(stream.seal()).await.expect("sealed");
+    settled(disk, &stream, 1).await;
+    (log, stream)
+}
+
 /// Where the zstd frames of a compressed file lie, by its seek table.
 fn frames_of(file: &[u8]) -> Vec<std::ops::Range<usize>> {
     let u32_at =
@@ -92,10 +105,7 @@ fn of_two_frames_that_are_decoded_at_once_only_the_damaged_one_is_missed() {
     on_each_runtime(|_| async {
         let disk = SimDisk::new();
         let rig = large(&disk);
-        let (log, stream) = one_stream(&rig).await;
-        append(&stream, 0..RECORDS).await;
-        within(stream.seal()).await.expect("sealed");
-        settled(&disk, &stream, 1).await;
+        let (log, stream) = compressed(&disk, &rig).await;
         let first = files(&disk, &stream, "tlz")[0].clone();
         let end = stream.segments().await.expect("known")[0].end.get();
         close(log).await;
@@ -133,5 +143,32 @@ fn of_two_frames_that_are_decoded_at_once_only_the_damaged_one_is_missed() {
             flip(&disk, &first, frame.start + frame.len() / 2);
         }
         assert_eq!(missed_before, end, "every frame was damaged once");
+    });
+}
+
+/// It was made once more, frame by frame: who waits for a store that does not answer would have waited twice.
+#[test]
+fn a_read_of_two_frames_that_fails_is_told_and_not_made_once_more() {
+    on_each_runtime(|_| async {
+        let disk = SimDisk::new();
+        let rig = large(&disk);
+        let (log, stream) = compressed(&disk, &rig).await;
+        let mut reader = stream.reader(From::Earliest).await.expect("a reader");
+        within(reader.try_next()).await.expect("the first frame");
+        // The second frame is read alone, then pairs.
+        let reads = Calls::of(CallKind::ReadAt).ending(".tlz").nth(2);
+        let armed = rig.plan.fail(reads, Fault::Io);
+        let (mut next, mut failed) = (1, 0);
+        while next < RECORDS {
+            match within(reader.try_next()).await {
+                Ok(record) => {
+                    assert_eq!(record.expect("a record").payload, long(next));
+                    next += 1;
+                }
+                Err(_) => failed += 1,
+            }
+        }
+        assert_eq!((armed.disarm(), failed), (1, 1));
+        close(log).await;
     });
 }
