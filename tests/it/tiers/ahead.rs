@@ -165,7 +165,10 @@ fn a_read_of_two_frames_that_fails_is_told_and_not_made_once_more() {
                     assert_eq!(record.expect("a record").payload, long(next));
                     next += 1;
                 }
-                Err(_) => failed += 1,
+                Err(error) => {
+                    failed += 1;
+                    assert_eq!(failed, 1, "one call failed: {error}");
+                }
             }
         }
         assert_eq!((armed.disarm(), failed), (1, 1));
