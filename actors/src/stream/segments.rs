@@ -361,6 +361,13 @@ impl Segments {
         self.write().insert(segment.base.get(), segment);
     }
 
+    /// Whether this is still what is known of it: a segment that was moved, or cut, is another one.
+    pub fn shows(&self, segment: &Arc<Segment>) -> bool {
+        let map = self.read();
+        let there = map.get(&segment.base.get());
+        there.is_some_and(|there| Arc::ptr_eq(there, segment))
+    }
+
     /// Those that end at or below `start`, but never one that is written to.
     pub fn ended_below(&self, start: Offset) -> Vec<Arc<Segment>> {
         let map = self.read();

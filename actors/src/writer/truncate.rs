@@ -1,10 +1,12 @@
 //! Cutting the tail off. Everything accepted is durable by then, nothing is under way, and the door
 //! is shut, so that no offset beyond the cut can be given out before it is done.
 
-use std::sync::Arc;
+use std::{io::ErrorKind, sync::Arc};
 
 use tierlog_storage::{
     Damage, Incarnation, Offset, SegmentNo, StreamId,
+    disk::Access,
+    error::StorageError,
     manifest::{Entry, SegmentStatus},
     segment::{
         BlockError, Frame, FrameSeal, HEADER_LEN, Latched, block::next_good, first_use, read_block,
@@ -107,8 +109,9 @@ impl WriterActor {
         };
         let goes = |s: &&Arc<Segment>| s.base >= end || end == start;
         let removed: Vec<_> = segments.iter().filter(goes).cloned().collect();
-        let touched = removed.iter().chain(cut.as_ref().map(|cut| &cut.segment));
-        let was_compressed = touched.clone().any(|segment| segment.copies.warm.is_some());
+        let mut touched = removed.iter().chain(cut.as_ref().map(|cut| &cut.segment));
+        let active = self.active.as_ref().map(|active| active.no);
+        let may_move = touched.any(|segment| Some(segment.no) != active);
         let fresh = match cut.as_ref().and_then(|cut| cut.partial.clone()) {
             Some(frame) => Some(self.write_kept(frame, end, incarnation).await?),
             None => None,
@@ -121,8 +124,10 @@ impl WriterActor {
         self.fault("writer.before_truncate_commit").await;
         match self.within(self.generation.manifest.commit(entries)).await {
             Ok(Ok(_)) => {}
-            // The segment file was dropped since it was read, or it is being uploaded.
-            Ok(Err(Error::InvalidInput { .. })) if was_compressed => {
+            // Whatever has ended may be compressed, and its segment file dropped, since it was looked at; or it is being
+            // uploaded.
+            Ok(Err(error @ Error::InvalidInput { .. })) if may_move => {
+                tracing::debug!(target: "tierlog::writer", stream = %self.stream.name, %error, "a cut is refused");
                 return Err(CutError::Before(on_its_way()));
             }
             Ok(Err(error @ (Error::InvalidInput { .. } | Error::StorageFull))) => {
@@ -289,7 +294,7 @@ impl WriterActor {
 
     /// Reads the segment up to the frame that holds the first record to go.
     async fn find_cut(&mut self, segment: Arc<Segment>, end: Offset) -> Result<CutAt, CutError> {
-        let log = Arc::clone(&self.generation.log);
+        let (log, stream) = (Arc::clone(&self.generation.log), Arc::clone(&self.stream));
         let id = self.stream_id();
         let log_id = self.generation.id;
         let job = self.generation.log.write_job(&self.running, move || {
@@ -297,16 +302,12 @@ impl WriterActor {
                 Some(file) => Arc::clone(file),
                 None => {
                     let path = log.layout.segment(id, segment.no);
-                    let access = tierlog_storage::disk::Access::Read;
-                    let opened = log.disk.open(&path, access).map_err(|error| {
-                        if error.kind() == std::io::ErrorKind::NotFound
-                            && segment.copies.warm.is_some()
-                        {
-                            return on_its_way();
+                    let opened = log.disk.open(&path, Access::Read).map_err(|error| {
+                        let is_there = segment.copies.hot && stream.segments.shows(&segment);
+                        match error.kind() {
+                            ErrorKind::NotFound if !is_there => on_its_way(),
+                            _ => StorageError::io("open", &path, error).into(),
                         }
-                        Error::from(tierlog_storage::error::StorageError::io(
-                            "open", &path, error,
-                        ))
                     })?;
                     let file = Arc::new(Latched::new(opened, path));
                     first_use(&file, &segment.identity(log_id, id), &segment.span())?;

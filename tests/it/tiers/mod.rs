@@ -4,6 +4,7 @@ mod ahead;
 mod beside;
 mod copies;
 mod crashes;
+mod cut;
 mod finished;
 mod mixed;
 mod moves;
