@@ -1,5 +1,6 @@
 //! Checked blocks that readers share, bounded in bytes.
 
+use foldhash::fast::FixedState;
 use quick_cache::{OptionsBuilder, Weighter, sync::Cache};
 use tierlog_storage::{SegmentNo, StreamId, segment::Block};
 
@@ -26,10 +27,14 @@ impl Weighter<BlockKey, Block> for ByBytes {
     }
 }
 
+/// How the keys of caches are hashed. Which entry goes for another depends on the hashes: with other ones in each run, one
+/// that is made again from its seed would read other things. Keys are numbers of ours, and nobody's choice.
+pub(super) type Hashed = FixedState;
+
 /// The cache of checked blocks.
 #[derive(Debug)]
 pub struct Blocks {
-    cache: Cache<BlockKey, Block, ByBytes>,
+    cache: Cache<BlockKey, Block, ByBytes, Hashed>,
 }
 
 impl Blocks {
@@ -45,9 +50,15 @@ impl Blocks {
             .build();
         let cache = match options {
             Ok(options) => {
-                Cache::with_options(options, ByBytes, Default::default(), Default::default())
+                Cache::with_options(options, ByBytes, Hashed::default(), Default::default())
             }
-            Err(_) => Cache::with_weighter(items, limit as u64, ByBytes),
+            Err(_) => Cache::with(
+                items,
+                limit as u64,
+                ByBytes,
+                Hashed::default(),
+                Default::default(),
+            ),
         };
         Self { cache }
     }

@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use quick_cache::sync::Cache;
+use quick_cache::{UnitWeighter, sync::Cache};
 use tierlog_storage::{
     Damage, LogId, SegmentNo, StorageError, StreamId,
     disk::{Access, Disk},
@@ -13,6 +13,7 @@ use tierlog_storage::{
     warm::{WARM_VERSION, WarmFault, WarmIdentity, WarmView, as_segment},
 };
 
+use super::blocks::Hashed;
 use crate::{cold::Remote, error::NoTier2, stream::segments::Segment};
 
 type Result<T, E = StorageError> = std::result::Result<T, E>;
@@ -88,14 +89,16 @@ impl OpenFile {
 /// The open files of closed and sealed segments; the least used ones are closed for new ones.
 #[derive(Debug)]
 pub struct Files {
-    open: Cache<Key, Arc<OpenFile>>,
+    open: Cache<Key, Arc<OpenFile>, UnitWeighter, Hashed>,
 }
 
 impl Files {
     /// Keeps at most `limit` files open.
     pub fn new(limit: usize) -> Self {
+        let limit = limit.max(1);
+        let (hashed, nothing) = (Hashed::default(), Default::default());
         Self {
-            open: Cache::new(limit.max(1)),
+            open: Cache::with(limit, limit as u64, UnitWeighter, hashed, nothing),
         }
     }
 
@@ -262,5 +265,40 @@ impl Whence<'_> {
             }),
         })?;
         Ok(Arc::new(opened))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tierlog_storage::disk::RealDisk;
+
+    use super::*;
+
+    /// Which of 300 files that were opened one after the other stay open.
+    fn kept(file: &Arc<OpenFile>) -> Vec<u64> {
+        let files = Files::new(64);
+        let key = |no| (StreamId::from_bytes([7; 16]), SegmentNo(no), Tier::Cold);
+        for no in 0..300 {
+            let opened = files
+                .open
+                .get_or_insert_with(&key(no), || Ok(Arc::clone(file)));
+            let _: Result<_> = opened;
+        }
+        assert!(files.len() <= 64);
+        let is_open = |no: &u64| files.open.contains_key(&key(*no));
+        (0..300).filter(is_open).collect()
+    }
+
+    /// Else a run that is made again reads the headers of other files, and takes another course from there on.
+    #[test]
+    fn which_files_stay_open_depends_on_their_use_alone() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("a");
+        let file = RealDisk.create_new(&path).expect("a file");
+        let file = OpenFile::new(Arc::new(Latched::new(file, path)), None);
+        let once = kept(&file);
+        for _ in 0..8 {
+            assert_eq!(kept(&file), once);
+        }
     }
 }
