@@ -7,7 +7,7 @@ use std::{
 
 use kameo::actor::ActorRef;
 use tierlog_storage::warm::WarmFault;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::actor::CompressorActor;
 use crate::{
@@ -19,11 +19,20 @@ use tierlog_storage::{manifest::WarmCopy, warm::WarmIdentity};
 /// Handed out to the coordinator. It stays the same when the actor behind it is replaced, which
 /// happens alone: nothing rests on what it was doing.
 #[derive(Clone)]
-pub struct CompressorHandle(Arc<Mutex<ActorRef<CompressorActor>>>);
+pub struct CompressorHandle(Arc<Place>);
+
+struct Place {
+    actor: Mutex<ActorRef<CompressorActor>>,
+    /// Another actor has come into this place.
+    replaced: Notify,
+}
 
 impl CompressorHandle {
     pub(super) fn new(actor: ActorRef<CompressorActor>) -> Self {
-        Self(Arc::new(Mutex::new(actor)))
+        Self(Arc::new(Place {
+            actor: Mutex::new(actor),
+            replaced: Notify::new(),
+        }))
     }
 
     /// Compresses a segment, waiting for room and then for the outcome.
@@ -73,7 +82,13 @@ impl CompressorHandle {
     /// The actor behind this one from now on is the one behind `other`.
     pub fn replace(&self, other: &Self) {
         let actor = other.actor();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = actor;
+        *self.0.actor.lock().unwrap_or_else(PoisonError::into_inner) = actor;
+        self.0.replaced.notify_one();
+    }
+
+    /// Resolves when the actor was replaced since it last did. Cancel-safe. For one who listens.
+    pub async fn replaced(&self) {
+        self.0.replaced.notified().await;
     }
 
     /// Ends the actor where it stands.
@@ -83,6 +98,7 @@ impl CompressorHandle {
 
     fn actor(&self) -> ActorRef<CompressorActor> {
         self.0
+            .actor
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()

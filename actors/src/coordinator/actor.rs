@@ -226,6 +226,7 @@ impl CoordinatorActor {
                 .min();
             let readers = Arc::clone(&self.log.readers);
             let cold = self.log.cold.clone();
+            let compressor = self.mover.compressor.clone();
             tokio::select! {
                 biased;
                 Some(effect) = self.under_way.next(), if !self.under_way.is_empty() => {
@@ -240,6 +241,10 @@ impl CoordinatorActor {
                 wishes = to_archive(cold.as_deref()) => self.want_archived(wishes),
                 Some(sealed) = self.archive.seals.next(), if !self.archive.seals.is_empty() => {
                     self.sealed(sealed);
+                }
+                () = compressor.replaced() => {
+                    self.table.resume();
+                    self.stirred = true;
                 }
                 state = next_state(&mut self.link) => self.link_changed(&state),
                 () = until(again_at) => {

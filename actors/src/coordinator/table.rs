@@ -37,6 +37,8 @@ pub struct Known {
     pub failures: u32,
     /// Not before then it is tried again.
     pub not_before: Option<Instant>,
+    /// The last of these failures was that there was nobody to do it.
+    pub was_stopped: bool,
     /// Removals on their way of compressed files of what it was before it was cut. One that is made
     /// meanwhile has the same name, and would go.
     pub removals: u32,
@@ -76,6 +78,7 @@ impl Known {
             moving: None,
             failures: 0,
             not_before: None,
+            was_stopped: false,
             removals: 0,
             upload: Uploading::default(),
         }
@@ -159,6 +162,13 @@ impl Known {
         }
         self.moving = Some(Moving { step, since: now });
         self.not_before = None;
+    }
+
+    /// There is somebody again to do what nobody was there for.
+    pub fn resume(&mut self) {
+        if std::mem::take(&mut self.was_stopped) {
+            (self.failures, self.not_before) = (0, None);
+        }
     }
 
     /// An object of it was verified.
@@ -342,6 +352,15 @@ impl Table {
         if let Some(mut known) = self.remove(id) {
             change(&mut known);
             self.put(*id, known);
+        }
+    }
+
+    /// The compressor was replaced: what failed for want of one is due at once.
+    pub fn resume(&mut self) {
+        let stopped = self.iter().filter(|(_, known)| known.was_stopped);
+        let stopped: Vec<Id> = stopped.map(|(id, _)| *id).collect();
+        for id in stopped {
+            self.change(&id, Known::resume);
         }
     }
 

@@ -389,10 +389,11 @@ fn postpone_upload(known: &mut Known, fault: &MoveFault) {
 /// When it is tried again.
 fn postpone(known: &mut Known, fault: &MoveFault) {
     known.failures = known.failures.saturating_add(1);
+    known.was_stopped = matches!(fault, MoveFault::Warm(WarmFault::Stopped));
     let is_often = known.failures >= plan::MANY_FAILURES;
     let pause = match fault {
         MoveFault::Gone | MoveFault::Folder(_) => backoff(0),
-        // Nobody compresses any more, or not for long.
+        // Nobody compresses any more, or not for long: when somebody does again, it is due at once.
         MoveFault::Warm(WarmFault::Stopped) if is_often => DAMAGED_PAUSE,
         // One failing call may be all that there was, and appends may wait for this very segment to make
         // room: they go on soon after the disk does.

@@ -9,6 +9,7 @@ mod finished;
 mod mixed;
 mod moves;
 mod shut;
+mod stopped;
 mod tool;
 
 use std::path::{Path, PathBuf};
