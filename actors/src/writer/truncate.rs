@@ -19,6 +19,7 @@ use crate::{
     flusher::leave_claim,
     protocol::Reply,
     stream::{segments::Segment, shared::LifeChange},
+    under_way::Hold,
 };
 
 /// Bytes read at a time while looking for the frame that is cut.
@@ -120,22 +121,15 @@ impl WriterActor {
         let cut_off = removed.iter().map(|segment| segment.no);
         let cut_off = cut_off.chain(cut.as_ref().map(|cut| cut.segment.no));
         let cut_off = cut_off.chain(self.blank_segments()).collect();
-        let holds = self.hold_files(cut_off).await.map_err(CutError::Before)?;
-        self.fault("writer.before_truncate_commit").await;
-        match self.within(self.generation.manifest.commit(entries)).await {
-            Ok(Ok(_)) => {}
-            // Whatever has ended may be compressed, and its segment file dropped, since it was looked at; or it is being
-            // uploaded.
-            Ok(Err(error @ Error::InvalidInput { .. })) if may_move => {
-                tracing::debug!(target: "tierlog::writer", stream = %self.stream.name, %error, "a cut is refused");
-                return Err(CutError::Before(on_its_way()));
+        let holds = match self.commit_cut(entries, cut_off, may_move).await {
+            Ok(holds) => holds,
+            Err(error) => {
+                if let (CutError::Before(_), Some((_, active))) = (&error, fresh) {
+                    self.give_back(active);
+                }
+                return Err(error);
             }
-            Ok(Err(error @ (Error::InvalidInput { .. } | Error::StorageFull))) => {
-                return Err(CutError::Before(error));
-            }
-            Ok(Err(error)) => return Err(CutError::Unknown(error)),
-            Err(error) => return Err(CutError::Stalled(error)),
-        }
+        };
         self.fault("writer.after_truncate_commit").await;
         let stream = Arc::clone(&self.stream);
         let (mut gone, mut closed) = (Vec::new(), Vec::new());
@@ -156,6 +150,38 @@ impl WriterActor {
         self.claim_end(end).await;
         self.note_idle();
         Ok(end)
+    }
+
+    /// Keeps sweeps from what is cut off, and tells the manifest.
+    async fn commit_cut(
+        &mut self,
+        entries: Vec<Entry>,
+        cut_off: Vec<SegmentNo>,
+        may_move: bool,
+    ) -> Result<Vec<Hold>, CutError> {
+        let holds = self.hold_files(cut_off).await.map_err(CutError::Before)?;
+        self.fault("writer.before_truncate_commit").await;
+        match self.within(self.generation.manifest.commit(entries)).await {
+            Ok(Ok(_)) => Ok(holds),
+            // Whatever has ended may be compressed, and its segment file dropped, since it was looked at; or it is being
+            // uploaded.
+            Ok(Err(error @ Error::InvalidInput { .. })) if may_move => {
+                tracing::debug!(target: "tierlog::writer", stream = %self.stream.name, %error, "a cut is refused");
+                Err(CutError::Before(on_its_way()))
+            }
+            Ok(Err(error @ (Error::InvalidInput { .. } | Error::StorageFull))) => {
+                Err(CutError::Before(error))
+            }
+            Ok(Err(error)) => Err(CutError::Unknown(error)),
+            Err(error) => Err(CutError::Stalled(error)),
+        }
+    }
+
+    /// Nothing is cut after all, and no manifest names the segment that was to take what is kept of a frame. Its file goes:
+    /// with records in it, the next open would put it into quarantine. Its place in the budget comes back with it.
+    fn give_back(&self, active: Active) {
+        let holds = active.hold.iter().cloned().collect();
+        self.tell_changed(vec![active.no], Vec::new(), holds);
     }
 
     /// What has an object is not taken back: a published catalog names it, or is about to.
@@ -363,12 +389,14 @@ impl WriterActor {
             log.sync(&file)
         });
         active.allocated = active.allocated.max(to);
-        match self.within(job).await {
-            Ok(Ok(Ok(()))) => Ok((entry, active)),
-            Ok(Ok(Err(error))) => Err(CutError::Before(Error::from(error))),
-            Ok(Err(died)) => Err(CutError::Before(Error::indeterminate(&died))),
-            Err(error) => Err(CutError::Before(error)),
-        }
+        let error = match self.within(job).await {
+            Ok(Ok(Ok(()))) => return Ok((entry, active)),
+            Ok(Ok(Err(error))) => error.into(),
+            Ok(Err(died)) => Error::indeterminate(&died),
+            Err(error) => error,
+        };
+        self.give_back(active);
+        Err(CutError::Before(error))
     }
 }
 

@@ -39,12 +39,18 @@ fn an_actor_that_dies_at_any_step_of_a_move_loses_nothing() {
                 }
                 settled(&disk, &stream, 4).await;
                 holds(&stream, 0..300).await;
-                assert!(rig.faults.passed(point) >= u64::from(nth), "{point} {nth}");
+                // Where the machine is slow, fewer tries are needed.
+                while rig.faults.passed(point) < u64::from(nth) {
+                    assert!(id < 900, "{point} {nth}");
+                    if within(stream.append(super::long(id))).await.is_ok() {
+                        id += 1;
+                    }
+                }
                 close(log).await;
                 let (log, stream) = one_stream(&rig).await;
                 assert_eq!(log.recovery().damage().count(), 0, "{point} {nth}");
                 assert_eq!(log.recovery().quarantined, Vec::<std::path::PathBuf>::new());
-                holds(&stream, 0..300).await;
+                holds(&stream, 0..id).await;
                 close(log).await;
             }
         }

@@ -13,7 +13,7 @@ use tierlog::{
     },
 };
 
-use super::{append, files, holds, rig};
+use super::{append, files, holds, long, rig};
 use crate::{
     faults::rig::{Rig, eventually, on_each_runtime, one_stream},
     support::{close, within},
@@ -26,10 +26,20 @@ type Cut = tokio::task::JoinHandle<Result<Offset, Error>>;
 /// Where a move is about to begin.
 const MOVE: &str = "coordinator.before_move";
 
+/// A log whose hot budget is eight segments: a cut needs room for the segment that it cuts and for one that takes what it keeps
+/// of a frame.
+fn roomy(disk: &SimDisk) -> Rig {
+    rig(disk).with("hot_budget", "640KiB")
+}
+
 /// A stream with one segment that has ended, and is about to be compressed.
 async fn one_segment(rig: &Rig) -> (Supervisor, Stream) {
     let (log, stream) = one_stream(rig).await;
-    append(&stream, 0..20).await;
+    append(&stream, 0..8).await;
+    // In one frame, so that some of it is kept and the rest is cut.
+    let batch: Vec<_> = (8..12).map(|id| long(id).into()).collect();
+    within(stream.append_batch(batch)).await.expect("an ack");
+    append(&stream, 12..20).await;
     let seen = rig.faults.passed(MOVE);
     rig.faults.arm(MOVE, Action::Park, 1);
     within(stream.seal()).await.expect("sealed");
@@ -50,7 +60,7 @@ fn cut(stream: &Stream) -> Cut {
 async fn drive_out(rig: &Rig, disk: &SimDisk, log: &Supervisor, stream: &Stream, first: &Path) {
     rig.faults.release(MOVE);
     let other = within(log.log().stream("other")).await.expect("a stream");
-    append(&other, 0..200).await;
+    append(&other, 0..300).await;
     eventually("the segment file goes", || {
         files(disk, stream, "tls").iter().all(|path| path != first)
     })
@@ -58,7 +68,7 @@ async fn drive_out(rig: &Rig, disk: &SimDisk, log: &Supervisor, stream: &Stream,
 }
 
 /// Nothing was cut, and it says that another try is worth it; that one cuts.
-async fn is_told_and_cut(log: Supervisor, stream: Stream, cut: Cut) {
+async fn is_told_and_cut(rig: &Rig, log: Supervisor, stream: Stream, cut: Cut) {
     let outcome = within(cut).await.expect("no panic");
     assert!(
         matches!(outcome, Err(Error::Unavailable { .. })),
@@ -68,13 +78,22 @@ async fn is_told_and_cut(log: Supervisor, stream: Stream, cut: Cut) {
     let next = within(async {
         loop {
             match stream.truncate_after(Some(Offset(9))).await {
-                Err(Error::Unavailable { .. }) => tokio::task::yield_now().await,
+                // What is kept of the frame needs a segment as well.
+                Err(Error::Unavailable { .. } | Error::WouldBlock { .. }) => {
+                    tokio::task::yield_now().await
+                }
                 outcome => return outcome,
             }
         }
     });
     assert_eq!(next.await.expect("it is cut"), END);
     append(&stream, 10..15).await;
+    holds(&stream, 0..15).await;
+    close(log).await;
+    // What was kept of the frame that was not cut after all had been written to a segment that nothing names.
+    let (log, stream) = one_stream(rig).await;
+    let recovery = log.recovery();
+    assert!(recovery.quarantined.is_empty(), "{recovery}");
     holds(&stream, 0..15).await;
     close(log).await;
 }
@@ -84,7 +103,7 @@ async fn is_told_and_cut(log: Supervisor, stream: Stream, cut: Cut) {
 fn a_segment_that_is_compressed_and_dropped_before_it_is_looked_into_is_on_its_way() {
     on_each_runtime(|_| async {
         let disk = SimDisk::new();
-        let rig = rig(&disk).with("io_threads", "4");
+        let rig = roomy(&disk).with("io_threads", "4");
         let (log, stream) = one_segment(&rig).await;
         let first = files(&disk, &stream, "tls")[0].clone();
         let held = rig.plan.hold(Calls::of(CallKind::Open).at({
@@ -95,7 +114,7 @@ fn a_segment_that_is_compressed_and_dropped_before_it_is_looked_into_is_on_its_w
         eventually("it is about to look", || held.parked() > 0).await;
         drive_out(&rig, &disk, &log, &stream, &first).await;
         held.release();
-        is_told_and_cut(log, stream, cut).await;
+        is_told_and_cut(&rig, log, stream, cut).await;
     });
 }
 
@@ -104,7 +123,7 @@ fn a_segment_that_is_compressed_and_dropped_before_it_is_looked_into_is_on_its_w
 fn a_segment_that_is_compressed_and_dropped_before_the_cut_is_committed_is_on_its_way() {
     on_each_runtime(|_| async {
         let disk = SimDisk::new();
-        let rig = rig(&disk);
+        let rig = roomy(&disk);
         let (log, stream) = one_segment(&rig).await;
         let first = files(&disk, &stream, "tls")[0].clone();
         let point = "writer.before_truncate_commit";
@@ -114,6 +133,6 @@ fn a_segment_that_is_compressed_and_dropped_before_the_cut_is_committed_is_on_it
         within(rig.faults.reached(point, seen)).await;
         drive_out(&rig, &disk, &log, &stream, &first).await;
         rig.faults.release(point);
-        is_told_and_cut(log, stream, cut).await;
+        is_told_and_cut(&rig, log, stream, cut).await;
     });
 }

@@ -66,7 +66,6 @@ const WANTED: &[&str] = &[
     "error: Conflict",
     "error: Fenced",
     "error: Indeterminate",
-    "error: InvalidInput",
     "error: LogFailed",
     "error: NotAppended",
     "error: Storage",
