@@ -123,8 +123,6 @@ impl World {
         match within(self.stream.truncate_after(last)).await {
             Ok(_) => self.kept.truncate(keep),
             Err(Error::Unavailable { .. } | Error::Archived { .. }) => {}
-            // It was uploaded while it was being looked at.
-            Err(Error::InvalidInput { .. }) if self.play.bucket => {}
             Err(error) => panic!("{:?}: {error}", self.play),
         }
     }

@@ -19,7 +19,8 @@ use crate::{
     support::{close, within},
 };
 
-const END: Offset = Offset(10);
+/// The last record that is kept.
+const LAST: Offset = Offset(9);
 
 type Cut = tokio::task::JoinHandle<Result<Offset, Error>>;
 
@@ -49,11 +50,7 @@ async fn one_segment(rig: &Rig) -> (Supervisor, Stream) {
 
 fn cut(stream: &Stream) -> Cut {
     let stream = stream.clone();
-    tokio::spawn(async move {
-        stream
-            .truncate_after(END.get().checked_sub(1).map(Offset))
-            .await
-    })
+    tokio::spawn(async move { stream.truncate_after(Some(LAST)).await })
 }
 
 /// It is compressed, another stream needs its room, and gets it.
@@ -77,7 +74,7 @@ async fn is_told_and_cut(rig: &Rig, log: Supervisor, stream: Stream, cut: Cut) {
     holds(&stream, 0..20).await;
     let next = within(async {
         loop {
-            match stream.truncate_after(Some(Offset(9))).await {
+            match stream.truncate_after(Some(LAST)).await {
                 // What is kept of the frame needs a segment as well.
                 Err(Error::Unavailable { .. } | Error::WouldBlock { .. }) => {
                     tokio::task::yield_now().await
@@ -86,7 +83,7 @@ async fn is_told_and_cut(rig: &Rig, log: Supervisor, stream: Stream, cut: Cut) {
             }
         }
     });
-    assert_eq!(next.await.expect("it is cut"), END);
+    assert_eq!(next.await.expect("it is cut"), Offset(10));
     append(&stream, 10..15).await;
     holds(&stream, 0..15).await;
     close(log).await;

@@ -145,10 +145,7 @@ impl Commands {
             Err(error) => {
                 let did_nothing = matches!(
                     error,
-                    Error::InvalidInput { .. }
-                        | Error::Trimmed { .. }
-                        | Error::Archived { .. }
-                        | Error::WouldBlock { .. }
+                    Error::Trimmed { .. } | Error::Archived { .. } | Error::WouldBlock { .. }
                 );
                 // It waits for nothing that has no end of its own.
                 if let Error::WouldBlock { kind } = error {

@@ -288,7 +288,8 @@ impl Life {
                 // Who waits for long is helped by trims.
                 true
             }
-            Error::InvalidInput { .. } => true,
+            // A segment that moves is not what its caller has got wrong.
+            Error::InvalidInput { .. } => what != "a truncation",
             // A budget that is used up.
             Error::StorageFull => true,
             Error::Tier2 { .. } => lies || plan.has(Trouble::Store),
